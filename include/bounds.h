@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Every size, count and default time of dnproxy, each with its reason.
+ *
+ * Nothing grows past these while serving: what is full asks for less, refuses politely and is
+ * counted.  Units stand in the names: _MS milliseconds, _S seconds; sizes are octets. */
+#ifndef DNPROXY_BOUNDS_H
+#define DNPROXY_BOUNDS_H
+
+/* ---- Messages ------------------------------------------------------------------------------- */
+
+#define DNS_HEADER 12u	       /* RFC 1035 section 4.1.1 */
+#define DNS_NAME_MAX 255u      /* RFC 1035 section 2.3.4: octets of a name on the wire */
+#define DNS_MESSAGE_MAX 65535u /* the two-octet length of RFC 1035 section 4.2.2 */
+
+/* The largest query taken.  RFC 5625 section 4.4.3 asks for 4,096; no known client comes near. */
+#define QUERY_MSG_MAX 4096u
+
+/* What leaves for an upstream: the query, our OPT with a client's subnet option (at most 11 + 4 +
+ * 20), padding of less than one block with its header.  Rounded up. */
+#define UPSTREAM_MSG_MAX (QUERY_MSG_MAX + 256u)
+
+/* RFC 8467 section 4.1: queries are padded to a multiple of this. */
+#define PAD_BLOCK 128u
+
+#define UDP_SIZE_MIN 512u      /* RFC 6891 section 6.2.3: less counts as this */
+#define UDP_SIZE_DEFAULT 1232u /* RFC 9715: fits an IPv6 packet of 1,280 octets unfragmented */
+#define UDP_SIZE_MAX 4096u     /* more has only ever meant lost fragments */
+
+/* ---- Settings ------------------------------------------------------------------------------- */
+
+#define CONFIG_FILE_MAX 65536u /* a settings file is written by hand */
+#define LISTEN_MAX 16u	       /* a router's bridges, twice (IPv4 and IPv6); two descriptors each */
+#define ALLOW_MAX 32u	       /* prefixes; more belongs into a firewall */
+#define UPSTREAMS_MAX 8u       /* attempts per query are bounded by this plus one */
+#define HOSTNAME_MAX 253u      /* RFC 1035: 255 octets on the wire, written without the last dot */
+#define CONFIG_PATH_MAX 256u   /* a path in a setting */
+#define CONFIG_ERROR_MAX 512u  /* one line: place, key, value, what is expected */
+
+/* ---- Queries on their way ------------------------------------------------------------------- */
+
+#define QUERIES_DEFAULT 2048u /* 1,000 in flight at 20 ms are 50,000 a second; twice that */
+#define QUERIES_MIN 64u
+#define QUERIES_MAX 16384u /* a quarter of the 65,536 IDs, so a random ID is free at once */
+
+/* A query up to this length lies in its slot (a name of 255 octets with all its trimmings does);
+ * a longer one takes one of the few long places. */
+#define QUERY_SHORT 320u
+#define QUERIES_LONG 32u
+
+/* A stub resolver gives up after 5 s (resolv.conf's default).  Our SERVFAIL must be there within
+ * 4 s, scheduling of a busy machine included. */
+#define QUERY_TIMEOUT_MS 3700u
+
+/* Not answered for this long: the next upstream, if there is one, is asked as well. */
+#define QUERY_HEDGE_MS 1500u
+
+/* ---- Upstream connections ------------------------------------------------------------------- */
+
+#define DOT_PORT 853u	       /* RFC 7858 section 3.1 */
+#define DOT_CONNECT_MS 1500u   /* TCP takes one round trip; two lost SYNs are a dead path */
+#define DOT_HANDSHAKE_MS 2000u /* two round trips and 0.6 s of computing on a small router */
+#define DOT_STALL_MS 3000u     /* questions out and nothing heard: the connection is given up */
+#define DOT_CLOSE_MS 500u      /* for our close_notify to leave; nobody waits for more */
+#define DOT_IDLE_MS 9000u      /* well-known servers close at 10 s: closing first avoids the race */
+#define DOT_IDLE_MAX_MS 60000u /* the longest idle time an upstream's keepalive may grant */
+#define DOT_REST_MIN_MS 250u   /* after a failure; doubles up to DOT_REST_MAX_MS */
+#define DOT_REST_MAX_MS 8000u  /* a user who plugs the cable back in waits no longer */
+#define DOT_PLAIN_MS 900000u   /* an upstream that refuses OPT is offered it again after this */
+
+#define TLS_RECORD_IN 16709u /* 16,384 plus the overhead BearSSL allows for: any legal record */
+#define TLS_RECORD_OUT (UPSTREAM_MSG_MAX + 2u + 100u) /* one query; header, nonce and tag */
+#define DOT_OUT_MAX 32768u  /* records gathered in one turn: 128 usual queries of 256 octets */
+#define NET_READ_MAX 32768u /* one read of any stream: two full TLS records */
+
+#define CERT_MAX 16384u	 /* one certificate: a hundred names in a leaf stay below 8 KiB */
+#define CHAIN_MAX 10u	 /* certificates a server may send; real chains have 2 to 4 */
+#define PEM_MAX 1048576u /* a trust anchor file; Debian's whole set has 222 kB */
+#define ANCHORS_MAX 512u /* trust anchors; Debian's whole set has 150 */
+
+/* ---- Clients over TCP ----------------------------------------------------------------------- */
+
+/* select() takes descriptors below FD_SETSIZE (1,024).  Listeners, upstreams and what the C
+ * library and the log hold come off that; main.c checks the sum at compile time. */
+#define TCP_CLIENTS_MAX 900u
+#define TCP_CLIENTS_DEFAULT 900u
+#define TCP_PER_ADDRESS_DEFAULT 256u /* behind one address there may be a whole office */
+#define TCP_OWED_MAX 128u	     /* questions of one connection on their way; then we stop reading */
+#define TCP_IDLE_MS 10000u	     /* RFC 7766 section 6.2.3: "of the order of a few seconds" */
+#define TCP_BACKLOG 511
+
+/* Answers a client does not take at once wait in chunks shared by all.  512 KiB hold eight whole
+ * answers of the largest size; when they are used up, the client stuck longest is closed. */
+#define CHUNK_SIZE 2048u
+#define CHUNKS 256u
+#define TCP_KEPT_MAX (2u * (DNS_MESSAGE_MAX + 2u)) /* of one client, then it is closed */
+
+/* ---- Clients over UDP ----------------------------------------------------------------------- */
+
+#define UDP_BATCH 64u	    /* datagrams read or sent by one system call */
+#define UDP_BATCHES 4u	    /* reads of one socket a turn; then others get their turn */
+#define UDP_RCVBUF 1048576  /* the first burst of 1,000 clients overflows the usual 208 KiB */
+#define UDP_OUT_MAX 131072u /* answers gathered in one turn */
+
+/* ---- Log ------------------------------------------------------------------------------------ */
+
+#define LOG_LINE_MAX 512u
+#define LOG_REPEAT_MS 10000u /* the same line within this time is counted, not written */
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* The settings: one table of keys, read from a YAML file and the environment, checked, and printed
+ * back.  Refuses rather than guesses: nothing is in force unless all of it is right. */
+#ifndef DNPROXY_CONFIG_H
+#define DNPROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "bounds.h"
+#include "log.h"
+
+struct config_upstream {
+	struct addr addr;		 /* with its port */
+	char hostname[HOSTNAME_MAX + 1]; /* what its certificate must name; without a final dot */
+};
+
+struct config {
+	struct addr listen[LISTEN_MAX]; /* with the port */
+	size_t listens;
+	struct prefix allow[ALLOW_MAX];
+	size_t allows;
+	struct config_upstream upstream[UPSTREAMS_MAX];
+	size_t upstreams;
+	char trust_anchors[CONFIG_PATH_MAX]; /* a PEM file; "" = the built-in anchors */
+	uint16_t port;
+	uint16_t udp_size;
+	uint32_t max_queries;
+	uint32_t tcp_clients;
+	uint32_t tcp_per_address;
+	enum log_level level;
+	bool log_queries;
+};
+
+/* Puts the built-in defaults into *c: 127.0.0.1 port 53, to 1.1.1.1 "cloudflare-dns.com";
+ * loopback, private, link-local and unique-local sources allowed. */
+void config_default(struct config *c);
+
+/* Reads text[0..len), the contents of a settings file called name in messages.  text need not end
+ * in NUL.  Returns 0; or -1 with one line in err, "name:line:column: key: what, what to do", and *c
+ * must not be used. */
+int config_read(struct config *c, const char *text, size_t len, const char *name, char err[CONFIG_ERROR_MAX]);
+
+/* Lets DNPROXY_HOST, DNPROXY_PORT, DNPROXY_UPSTREAM_IP, DNPROXY_UPSTREAM_HOSTNAME and
+ * DNPROXY_LOG_LEVEL override what is set.  An empty variable counts as not set.  Called after
+ * config_default() and config_read(); from_file says whether a file was read.  get is getenv() or
+ * a test's own.  Returns 0; or -1 with one line in err that names the variable. */
+int config_environment(struct config *c, char *(*get)(const char *), bool from_file,
+		       char err[CONFIG_ERROR_MAX]);
+
+/* Writes the settings in force as YAML that config_read() reads back the same.  Returns the
+ * length without the final NUL, which always fits in CONFIG_TEXT_MAX. */
+#define CONFIG_TEXT_MAX 16384u
+size_t config_print(const struct config *c, char out[CONFIG_TEXT_MAX]);
+
+/* Writes a table of all keys with default, range and help text, for --help.  Returns as above. */
+size_t config_help(char out[CONFIG_TEXT_MAX]);
+
+#endif

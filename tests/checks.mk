@@ -1,38 +1,154 @@
 # Tests and checks; the Makefile includes this.
 
-# The unit tests and the sanitized program use the system's C library and compiler.
-TEST_CC    = gcc
-SAN        = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
+PROVE     = CMOCKA_MESSAGE_OUTPUT=TAP prove -e ''
+JOBS     ?= $(shell nproc)
+FUZZ_TIME = 60
+VERSIONS  = -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)
+
+deps:
+	@tests/deps.sh all
+deps-build:
+	@tests/deps.sh build
+
+# First everything is built, then one part runs after the other: the end-to-end tests last, because
+# they are the longest and their summary says the most.
+test:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) test-programs
+	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-e2e
+
+# ---- Three builds beside the static one -----------------------------------------------------------
+# They use the system's C library: build/test for unit tests and valgrind, build/san with gcc's address
+# and undefined-behaviour sanitizers, build/fuzz with clang's fuzzer.
 T          = $(B)/test
 S          = $(B)/san
+F          = $(B)/fuzz
+TEST_CC    = gcc
+FUZZ_CC    = clang
+SAN        = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TEST_FLAGS = -std=c11 $(WARN) -Werror $(CPPFLAGS) -g -O1 -fno-omit-frame-pointer -MMD -MP
+FUZZ_FLAGS = $(TEST_FLAGS) $(SAN) -fsanitize=fuzzer-no-link
 UNITS      = $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
-LIB_MODS   = $(MODULES)
-TEST_FLAGS = -std=c11 $(WARN) -Werror $(CPPFLAGS) -g -O1 -fno-omit-frame-pointer
+FUZZERS    = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+PARTS      = $(MODULES) anchors
 
 $(T)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
-	$(TEST_CC) $(TEST_FLAGS) -MMD -MP -c -o $@ $<
+	$(TEST_CC) $(TEST_FLAGS) -c -o $@ $<
 $(S)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
-	$(TEST_CC) $(TEST_FLAGS) $(SAN) -MMD -MP -c -o $@ $<
-$(T)/anchors.o $(S)/anchors.o: $(B)/anchors.c
+	$(TEST_CC) $(TEST_FLAGS) $(SAN) -c -o $@ $<
+$(F)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
+$(T)/anchors.o $(S)/anchors.o $(F)/anchors.o: $(B)/anchors.c
 	@mkdir -p $(@D)
 	$(TEST_CC) $(TEST_FLAGS) -c -o $@ $<
-$(T)/main.o $(S)/main.o: CPPFLAGS += -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)
+$(T)/main.o $(S)/main.o: CPPFLAGS += $(VERSIONS)
 
-$(T)/test_%.t: tests/unit/test_%.c $(LIB_MODS:%=$(T)/%.o) $(T)/anchors.o $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) -Itests/unit -MMD -MP -o $@ $(filter %.c %.o %.a,$^) -lcmocka
-$(S)/test_%.t: tests/unit/test_%.c $(LIB_MODS:%=$(S)/%.o) $(S)/anchors.o $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) $(SAN) -Itests/unit -MMD -MP -o $@ $(filter %.c %.o %.a,$^) -lcmocka
-$(S)/dnproxy: $(LIB_MODS:%=$(S)/%.o) $(S)/anchors.o $(S)/main.o $(BEARSSL_LIB)
+$(T)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(T)/%.o) $(BEARSSL_LIB)
+	$(TEST_CC) $(TEST_FLAGS) -Itests/unit -o $@ $(filter %.c %.o %.a,$^) -lcmocka
+$(S)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
+	$(TEST_CC) $(TEST_FLAGS) $(SAN) -Itests/unit -o $@ $(filter %.c %.o %.a,$^) -lcmocka
+$(T)/dnproxy: $(PARTS:%=$(T)/%.o) $(T)/main.o $(BEARSSL_LIB)
+	$(TEST_CC) $(TEST_FLAGS) -o $@ $(filter %.o %.a,$^)
+$(S)/dnproxy: $(PARTS:%=$(S)/%.o) $(S)/main.o $(BEARSSL_LIB)
 	$(TEST_CC) $(TEST_FLAGS) $(SAN) -o $@ $(filter %.o %.a,$^)
 
-PROVE = CMOCKA_MESSAGE_OUTPUT=TAP prove -e ''
+# A fuzz target with the fuzzer, and the same target with a main() that only replays its corpus.
+$(F)/fuzz_%: tests/fuzz/fuzz_%.c $(PARTS:%=$(F)/%.o) $(BEARSSL_LIB)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -Wno-missing-prototypes -fsanitize=fuzzer -o $@ $(filter %.c %.o %.a,$^)
+$(S)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
+	$(TEST_CC) $(TEST_FLAGS) -Wno-missing-prototypes $(SAN) -o $@ $(filter %.c %.o %.a,$^)
 
+-include $(wildcard $(T)/*.d $(S)/*.d $(F)/*.d)
+
+# ---- Tests ----------------------------------------------------------------------------------------
+
+test-programs: $(B)/dnproxy $(UNITS:%=$(T)/test_%.t) $(UNITS:%=$(S)/test_%.t) $(FUZZERS:%=$(S)/replay_%)
+
+test-static: $(B)/dnproxy
+	$(PROVE) tests/static.sh :: $(B)/dnproxy $(OBJ)
 test-unit: $(UNITS:%=$(T)/test_%.t)
 	$(PROVE) $^
 test-san: $(UNITS:%=$(S)/test_%.t)
 	$(PROVE) $^
+test-repro: $(BEARSSL_DIR)/inc/bearssl.h
+	$(PROVE) tests/repro.sh $(if $(wildcard $(B)/$(BEARSSL_TAR)),:: $(B)/$(BEARSSL_TAR))
 
-.PHONY: test-unit test-san
--include $(wildcard $(T)/*.d $(S)/*.d)
+test-e2e: $(B)/dnproxy
+	DNPROXY=$(abspath $<) $(PYTEST) tests/e2e
+test-e2e-san: $(S)/dnproxy
+	DNPROXY=$(abspath $<) $(PYTEST) tests/e2e
+test-valgrind: $(T)/dnproxy
+	DNPROXY=$(abspath $<) DNPROXY_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
+		$(PYTEST) -m valgrind tests/e2e
+
+demo: $(B)/dnproxy
+	@DNPROXY=$(abspath $<) tests/demo.sh
+
+# ---- Fuzzing: tests/fuzz/corpus/NAME is kept, what a run finds new stays in build/fuzz/corpus/NAME --
+
+fuzz: $(FUZZERS:%=fuzz-%)
+$(FUZZERS:%=fuzz-%): fuzz-%: $(F)/fuzz_%
+	@mkdir -p $(F)/corpus/$*
+	$< -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=$(F)/$*- \
+		$(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) $(F)/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+	@echo "fuzz $*: $(FUZZ_TIME) s, nothing found"
+
+fuzz-replay: $(FUZZERS:%=replay-%)
+$(FUZZERS:%=replay-%): replay-%: $(S)/replay_%
+	@$< tests/fuzz/corpus/$*
+
+# ---- Size and speed -------------------------------------------------------------------------------
+
+$(B)/dnproxy.map: $(OBJ) $(BEARSSL_LIB)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-Map=$@ -o $(B)/mapped $(OBJ) $(BEARSSL_LIB)
+	@rm -f $(B)/mapped
+size: $(B)/dnproxy $(B)/dnproxy.map
+	@tests/size.sh $^ $(SIZE_MAX)
+
+BENCH_TOOLS = $(B)/bench/responder $(B)/bench/client
+$(B)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(TEST_CC) -std=c11 $(WARN) -Werror -D_GNU_SOURCE -O2 -g -o $@ $< -lssl -lcrypto
+bench: $(B)/dnproxy $(BENCH_TOOLS)
+	@/usr/bin/python3 tests/bench/bench.py --program $(B)/dnproxy --tools $(B)/bench \
+		--json $(B)/bench.json $(if $(QUICK),--quick)
+
+# ---- Lint -----------------------------------------------------------------------------------------
+
+LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/unit $(VERSIONS)
+LINT_SRC    = $(wildcard src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c)
+LINT_SCRIPT = $(wildcard tests/*.sh tests/*/*.sh deploy/*.sh .ci/run)
+
+LINT_PARTS  = lint-format lint-layers lint-house lint-shell lint-man lint-cppcheck lint-analyzer lint-tidy
+
+lint: $(BEARSSL_DIR)/inc/bearssl.h
+	@$(MAKE) --no-print-directory -s -k -O -j$(JOBS) $(LINT_PARTS)
+	@echo "lint: nothing to complain about"
+
+lint-format:
+	clang-format --dry-run -Werror $(LINT_SRC) $(wildcard include/*.h tests/unit/*.h)
+lint-layers:
+	tests/lint/layers.sh
+lint-house:
+	tests/lint/house.sh
+lint-shell:
+	shellcheck $(LINT_SCRIPT)
+lint-man:
+	mandoc -T lint -W warning $(wildcard doc/*.8)
+lint-cppcheck:
+	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
+		--enable=warning,performance,portability -j$(JOBS) -Iinclude $(VERSIONS) $(wildcard src/*.c)
+
+# gcc's analyzer and clang-tidy take a while: one target a file, so that they run side by side.
+lint-analyzer: $(patsubst %,analyze-%,$(wildcard src/*.c))
+$(patsubst %,analyze-%,$(wildcard src/*.c)): analyze-%: %
+	$(TEST_CC) $(LINT_FLAGS) -Werror -O1 -fanalyzer -c -o /dev/null $<
+lint-tidy: $(LINT_SRC:%=tidy-%)
+$(LINT_SRC:%=tidy-%): tidy-%: %
+	out=$$(clang-tidy --quiet $< -- $(LINT_FLAGS) 2>&1) || { echo "$$out"; exit 1; }
+
+.PHONY: deps deps-build test test-programs test-static test-unit test-san test-repro test-e2e test-e2e-san \
+	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench lint $(LINT_PARTS)

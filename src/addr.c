@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "addr.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The longest literal without its zone, and the longest zone with its NUL. */
+#define LITERAL_MAX (INET6_ADDRSTRLEN - 1)
+#define ZONE_MAX IF_NAMESIZE
+
+/* Reads all of text as a decimal number up to max, without leading zeros.  Returns 0, or -1. */
+static int
+parse_number(uint32_t *n, const char *text, uint32_t max)
+{
+	uint64_t v = 0;
+
+	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+		return -1;
+	for (; *text >= '0' && *text <= '9'; text++) {
+		v = v * 10 + (uint64_t)(*text - '0');
+		if (v > max)
+			return -1;
+	}
+	*n = (uint32_t)v;
+	return *text == '\0' ? 0 : -1;
+}
+
+/* A zone makes sense for fe80::/10 and ff02::/16 alone: elsewhere it would say nothing. */
+static bool
+may_have_zone(const struct addr *a)
+{
+	return a->family == ADDR_V6 && ((a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80) ||
+					(a->ip[0] == 0xff && (a->ip[1] & 0x0f) == 0x02));
+}
+
+static int
+parse_zone(uint32_t *scope, const char *zone)
+{
+	if (parse_number(scope, zone, UINT32_MAX) == -1)
+		*scope = if_nametoindex(zone);
+	return *scope != 0 ? 0 : -1;
+}
+
+static int
+parse_literal(struct addr *a, const char *text)
+{
+	if (inet_pton(AF_INET, text, a->ip) == 1)
+		a->family = ADDR_V4;
+	else if (inet_pton(AF_INET6, text, a->ip) == 1)
+		a->family = ADDR_V6;
+	else
+		return -1;
+	return 0;
+}
+
+int
+addr_parse(struct addr *a, const char *text)
+{
+	struct addr got = {0};
+	char buf[LITERAL_MAX + 1 + ZONE_MAX];
+	size_t len = strlen(text);
+	bool brackets = len >= 2 && text[0] == '[' && text[len - 1] == ']';
+	char *zone;
+
+	if (brackets) {
+		text++;
+		len -= 2;
+	}
+	if (len >= sizeof(buf))
+		return -1;
+	memcpy(buf, text, len);
+	buf[len] = '\0';
+	zone = strchr(buf, '%');
+	if (zone != NULL)
+		*zone++ = '\0';
+	if (parse_literal(&got, buf) == -1 || (brackets && got.family != ADDR_V6))
+		return -1;
+	if (zone != NULL && (!may_have_zone(&got) || parse_zone(&got.scope, zone) == -1))
+		return -1;
+	*a = got;
+	return 0;
+}
+
+/* Whether all bits of ip[0..octets) behind the first bits are 0. */
+static bool
+rest_is_zero(const uint8_t *ip, size_t octets, unsigned bits)
+{
+	for (size_t i = bits / 8; i < octets; i++) {
+		unsigned keep = i == bits / 8 ? bits % 8 : 0;
+
+		if ((ip[i] & (0xffu >> keep)) != 0)
+			return false;
+	}
+	return true;
+}
+
+int
+prefix_parse(struct prefix *p, const char *text)
+{
+	struct addr a;
+	char buf[INET6_ADDRSTRLEN];
+	const char *slash = strchr(text, '/');
+	size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	uint32_t full, bits;
+
+	if (text[0] == '[' || len >= sizeof(buf))
+		return -1;
+	memcpy(buf, text, len);
+	buf[len] = '\0';
+	if (addr_parse(&a, buf) == -1 || a.scope != 0)
+		return -1;
+	full = a.family == ADDR_V4 ? 32 : 128;
+	bits = full;
+	if (slash != NULL && parse_number(&bits, slash + 1, full) == -1)
+		return -1;
+	if (!rest_is_zero(a.ip, full / 8, bits))
+		return -1;
+	p->family = a.family;
+	p->bits = (uint8_t)bits;
+	memcpy(p->ip, a.ip, sizeof(p->ip));
+	return 0;
+}
+
+static const char *
+literal_text(char out[INET6_ADDRSTRLEN], unsigned family, const uint8_t *ip)
+{
+	const char *text = inet_ntop(family == ADDR_V4 ? AF_INET : AF_INET6, ip, out, INET6_ADDRSTRLEN);
+
+	return family == ADDR_NONE || text == NULL ? "none" : text;
+}
+
+char *
+addr_text(char out[ADDR_TEXT_MAX], const struct addr *a)
+{
+	char literal[INET6_ADDRSTRLEN], zone[12] = "", port[8] = "";
+	bool brackets = a->family == ADDR_V6 && a->port != 0;
+
+	if (a->scope != 0)
+		snprintf(zone, sizeof(zone), "%%%u", (unsigned)a->scope);
+	if (a->port != 0)
+		snprintf(port, sizeof(port), "@%u", (unsigned)a->port);
+	snprintf(out, ADDR_TEXT_MAX, "%s%s%s%s%s", brackets ? "[" : "", literal_text(literal, a->family, a->ip),
+		 zone, brackets ? "]" : "", port);
+	return out;
+}
+
+char *
+prefix_text(char out[ADDR_TEXT_MAX], const struct prefix *p)
+{
+	char literal[INET6_ADDRSTRLEN];
+
+	snprintf(out, ADDR_TEXT_MAX, "%s/%u", literal_text(literal, p->family, p->ip), (unsigned)p->bits);
+	return out;
+}
+
+bool
+addr_same(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && a->port == b->port && a->scope == b->scope &&
+	       memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+bool
+prefix_has(const struct prefix *p, const struct addr *a)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	unsigned family = a->family, whole = p->bits / 8, rest = p->bits % 8;
+	const uint8_t *ip = a->ip;
+
+	if (family == ADDR_V6 && memcmp(ip, mapped, sizeof(mapped)) == 0) {
+		family = ADDR_V4;
+		ip += sizeof(mapped);
+	}
+	if (family != p->family || family == ADDR_NONE || memcmp(p->ip, ip, whole) != 0)
+		return false;
+	return rest == 0 || ((p->ip[whole] ^ ip[whole]) & (0xff00u >> rest) & 0xffu) == 0;
+}

@@ -1,0 +1,357 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Measures dnproxy and unbound in turn, as forwarders to one fast DNS-over-TLS responder.
+
+Both check the responder's certificate, neither caches.  Each round measures both, one after the
+other, in changing order; what is printed are the medians of the rounds and their ratio.  The program
+that is measured has one core, dnsperf and the responder have the other.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+NAME = 'dot.bench.test'
+TICKS = os.sysconf('SC_CLK_TCK')
+
+# key, what is measured, unit, decimals, what dnproxy is expected to reach
+# ('x0.7' is 0.7 times unbound's)
+ROWS = [
+    ('cpu', 'CPU for 100,000 UDP queries, 100 in flight', 's', 2, '<= x0.7'),
+    ('qps', 'queries a second at 20 ms, 100 in flight', '', 0, '>= 4500'),
+    ('p50', 'latency at 20 ms, 200 queries a second: p50', 'ms', 2, None),
+    ('p99', 'latency at 20 ms, 200 queries a second: p99', 'ms', 2, None),
+    ('idle', 'resident memory, idle', 'KiB', 0, '< 1024'),
+    ('idle_pss', 'resident memory, idle, shared pages divided', 'KiB', 0, None),
+    ('load', 'resident memory, peak under load', 'KiB', 0, None),
+    ('start', 'from exec to the first answer, no delay', 'ms', 2, '<= 8'),
+    ('conns', 'upstream connections for 10,000 queries', '', 0, None),
+]
+
+
+def fail(text):
+    sys.exit(f'bench: {text}')
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(('127.0.0.1', 0))
+        return udp.getsockname()[1]
+
+
+class Cores:
+    """One core for what is measured, another for what measures."""
+
+    def __init__(self):
+        allowed = sorted(os.sched_getaffinity(0))
+        self.measured, self.measuring = allowed[0], allowed[-1]
+        if len(allowed) < 2:
+            print('bench: one core only: the load takes time from what is measured', file=sys.stderr)
+
+    def wrap(self, core, command):
+        return ['taskset', '-c', str(core), *map(str, command)]
+
+
+class Responder:
+    """The DNS-over-TLS server behind both; counts connections and queries."""
+
+    def __init__(self, cores, tools, cert, key, delay_ms):
+        command = cores.wrap(cores.measuring, [tools / 'responder', cert, key, delay_ms])
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def counted(self):
+        self.process.send_signal(signal.SIGUSR1)
+        words = self.process.stdout.readline().split()
+        return {name: int(value) for name, value in zip(words[::2], words[1::2])}
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def dnproxy_command(program, work, port, upstream, ca):
+    path = work / f'dnproxy-{upstream}.yml'
+    path.write_text(f'dnproxy:\n  host: 127.0.0.1\n  port: {port}\n'
+                    f'upstream:\n  ip: 127.0.0.1\n  port: {upstream}\n  hostname: {NAME}\n'
+                    f'tls:\n  trust_anchors: {ca}\n')
+    return [program, '-c', path]
+
+
+def unbound_command(program, work, port, upstream, ca):
+    path = work / f'unbound-{upstream}.conf'
+    path.write_text(f'''
+server:
+    interface: 127.0.0.1@{port}
+    access-control: 127.0.0.0/8 allow
+    do-not-query-localhost: no
+    num-threads: 1
+    module-config: "iterator"
+    msg-cache-size: 0
+    rrset-cache-size: 0
+    cache-min-ttl: 0
+    cache-max-ttl: 0
+    outgoing-range: 4096
+    num-queries-per-thread: 2048
+    outgoing-num-tcp: 10
+    so-rcvbuf: 1m
+    tls-cert-bundle: "{ca}"
+    username: ""
+    chroot: ""
+    directory: "{work}"
+    pidfile: ""
+    do-daemonize: no
+    use-syslog: no
+    verbosity: 0
+remote-control:
+    control-enable: no
+forward-zone:
+    name: "."
+    forward-tls-upstream: yes
+    forward-no-cache: yes
+    forward-addr: 127.0.0.1@{upstream}#{NAME}
+''')
+    return [program, '-d', '-c', path]
+
+
+class Subject:
+    """A program that is measured."""
+
+    def __init__(self, bench, name, program, make_command):
+        self.bench, self.name, self.program, self.make_command = bench, name, program, make_command
+
+    def command(self, port, responder):
+        return self.make_command(self.program, self.bench.work, port, responder.port, self.bench.ca)
+
+    @contextlib.contextmanager
+    def running(self, responder):
+        """Starts it, waits until it answers, and ends it by its own means."""
+        port = free_port()
+        cores = self.bench.cores
+        log = open(self.bench.work / f'{self.name}.log', 'w+')
+        process = subprocess.Popen(cores.wrap(cores.measured, self.command(port, responder)),
+                                   stdout=log, stderr=log)
+        try:
+            self.wait_for_answer(process, port, log)
+            yield process.pid, port
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.close()
+
+    def wait_for_answer(self, process, port, log):
+        query = bytes.fromhex('000101000001000000000000') + b'\4warm\5bench\0\0\1\0\1'
+        until = time.monotonic() + 10
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(0.2)
+            udp.connect(('127.0.0.1', port))
+            while time.monotonic() < until and process.poll() is None:
+                with contextlib.suppress(OSError):
+                    udp.send(query)
+                    answer = udp.recv(4096)
+                    if answer[3] & 15 == 0 and answer[7] == 1:
+                        return
+                time.sleep(0.01)
+        log.seek(0)
+        fail(f'{self.name} does not answer:\n{log.read()}')
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory(pid, key, file='status'):
+    text = pathlib.Path(f'/proc/{pid}/{file}').read_text()
+    return int(re.search(rf'^{key}:\s+(\d+) kB', text, re.M)[1])
+
+
+class Bench:
+    def __init__(self, options, work):
+        self.options, self.work = options, work
+        self.tools = pathlib.Path(options.tools)
+        self.cores = Cores()
+        self.names = 0
+        self.ca, cert, key = self.make_certificates()
+        self.quick = Responder(self.cores, self.tools, cert, key, 0)
+        self.slow = Responder(self.cores, self.tools, cert, key, 20)
+
+    def stop(self):
+        self.quick.stop()
+        self.slow.stop()
+
+    def make_certificates(self):
+        ca, ca_key, cert, key, csr = (self.work / n for n in ('ca.pem', 'ca.key', 'srv.pem', 'srv.key', 'csr'))
+        extensions = self.work / 'ext'
+        extensions.write_text(f'subjectAltName=DNS:{NAME}\nextendedKeyUsage=serverAuth\n'
+                              'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n')
+        new_key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+        for command in (
+                ['req', '-x509', *new_key, '-keyout', ca_key, '-out', ca, '-subj', '/CN=bench CA', '-days', '3',
+                 '-addext', 'keyUsage=critical,keyCertSign'],
+                ['req', *new_key, '-keyout', key, '-out', csr, '-subj', f'/CN={NAME}'],
+                ['x509', '-req', '-in', csr, '-CA', ca, '-CAkey', ca_key, '-CAcreateserial', '-out', cert,
+                 '-days', '2', '-extfile', extensions]):
+            subprocess.run(['openssl', *map(str, command)], check=True, capture_output=True)
+        return ca, cert, key
+
+    def questions(self, count):
+        """A file of distinct names that nobody was asked before."""
+        path = self.work / 'questions'
+        with open(path, 'w') as out:
+            for number in range(self.names, self.names + count):
+                out.write(f'q{number}.bench A\n')
+        self.names += count
+        return path
+
+    def dnsperf(self, port, count):
+        """Asks `count` questions, 100 in flight; returns queries per second.  All must be answered."""
+        command = self.cores.wrap(self.cores.measuring, [
+            'dnsperf', '-s', '127.0.0.1', '-p', port, '-d', self.questions(count), '-c', 4, '-T', 1, '-q', 100,
+            '-n', 1, '-t', 5])
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        good = re.search(r'NOERROR (\d+) ', text)
+        if not good or int(good[1]) < count * 0.999:
+            fail(f'{good[1] if good else 0} of {count} queries were answered:\n{text}')
+        return float(re.search(r'Queries per second:\s+([\d.]+)', text)[1])
+
+    def client(self, *arguments):
+        command = self.cores.wrap(self.cores.measuring, [self.tools / 'client', *arguments])
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode != 0:
+            fail(f'{" ".join(map(str, arguments))}: {run.stdout}{run.stderr}')
+        words = run.stdout.split()
+        return {name: int(value) for name, value in zip(words[::2], words[1::2])}
+
+    # ---- What is measured ----------------------------------------------------------------------
+
+    def measure_cpu(self, subject):
+        """Also the memory, since nothing else loads it more."""
+        count = self.options.queries
+        with subject.running(self.quick) as (pid, port):
+            time.sleep(0.5)
+            found = {'idle': memory(pid, 'VmRSS'), 'idle_pss': memory(pid, 'Pss', 'smaps_rollup')}
+            before = cpu_seconds(pid)
+            self.dnsperf(port, count)
+            found['cpu'] = (cpu_seconds(pid) - before) * 100000 / count
+            found['load'] = memory(pid, 'VmHWM')
+        return found
+
+    def measure_connections(self, subject):
+        before = self.quick.counted()['connections']
+        with subject.running(self.quick) as (_, port):
+            self.dnsperf(port, 10000)
+        return {'conns': self.quick.counted()['connections'] - before}
+
+    def measure_rate(self, subject):
+        with subject.running(self.slow) as (_, port):
+            return {'qps': self.dnsperf(port, self.options.slow_queries)}
+
+    def measure_latency(self, subject):
+        with subject.running(self.slow) as (_, port):
+            took = self.client('latency', port, 200, self.options.seconds)
+        return {'p50': took['p50'] / 1000, 'p99': took['p99'] / 1000}
+
+    def measure_start(self, subject):
+        port = free_port()
+        took = self.client('start', port, self.options.starts, self.cores.measured,
+                           *subject.command(port, self.quick))
+        return {'start': took['median'] / 1000}
+
+    def round(self, subject):
+        found = {}
+        for measure in (self.measure_cpu, self.measure_connections, self.measure_rate, self.measure_latency,
+                        self.measure_start):
+            found.update(measure(subject))
+        return found
+
+
+def verdict(expected, ours, ratio):
+    if expected is None:
+        return ''
+    relation, bound = expected.split()
+    value = ratio if bound.startswith('x') else ours
+    if value is None:
+        return expected
+    limit = float(bound.lstrip('x'))
+    met = {'<=': value <= limit, '<': value < limit, '>=': value >= limit}[relation]
+    return f'{expected} {"met" if met else "MISSED"}'
+
+
+def report(medians, names):
+    lines = [['', *names, 'ratio', 'expected']]
+    for key, text, unit, decimals, expected in ROWS:
+        values = [medians[name][key] for name in names]
+        ratio = values[0] / values[1] if len(values) == 2 and values[1] else None
+        expected = verdict(expected, values[0], ratio) if names[0] == 'dnproxy' else ''
+        lines.append([f'{text} ({unit})' if unit else text, *(f'{value:,.{decimals}f}' for value in values),
+                      f'{ratio:.2f}' if ratio is not None else '', expected])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1])]
+        print('  '.join([*cells, line[-1]]).rstrip())
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--program', default='build/dnproxy', help='the dnproxy to measure')
+    parser.add_argument('--tools', default='build/bench', help='where responder and client are')
+    parser.add_argument('--only', choices=('dnproxy', 'unbound'), help='measure one alone')
+    parser.add_argument('--json', help='also write all figures there')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--quick', action='store_true', help='one short round: shows that it works')
+    options = parser.parse_args()
+    options.queries, options.slow_queries, options.seconds, options.starts = 100000, 20000, 10, 20
+    if options.quick:
+        options.rounds = 1
+        options.queries, options.slow_queries, options.seconds, options.starts = 20000, 5000, 2, 5
+    return options
+
+
+def find_subjects(bench, options):
+    paths = {'dnproxy': options.program, 'unbound': shutil.which('unbound') or '/usr/sbin/unbound'}
+    commands = {'dnproxy': dnproxy_command, 'unbound': unbound_command}
+    names = [options.only] if options.only else ['dnproxy', 'unbound']
+    for name in names:
+        if not os.access(paths[name], os.X_OK):
+            fail(f'{paths[name]} is not there: run make deps, then make')
+    return [Subject(bench, name, paths[name], commands[name]) for name in names]
+
+
+def main():
+    options = parse_options()
+    with tempfile.TemporaryDirectory(prefix='bench-') as directory:
+        bench = Bench(options, pathlib.Path(directory))
+        try:
+            subjects = find_subjects(bench, options)
+            rounds = {subject.name: [] for subject in subjects}
+            for number in range(options.rounds):
+                for subject in subjects if number % 2 == 0 else reversed(subjects):
+                    print(f'round {number + 1} of {options.rounds}: {subject.name}', file=sys.stderr)
+                    rounds[subject.name].append(bench.round(subject))
+        finally:
+            bench.stop()
+    medians = {name: {row[0]: statistics.median(found[row[0]] for found in all_found) for row in ROWS}
+               for name, all_found in rounds.items()}
+    report(medians, list(rounds))
+    if options.json:
+        figures = {'rounds': rounds, 'medians': medians, 'queries': options.queries}
+        pathlib.Path(options.json).write_text(json.dumps(figures, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

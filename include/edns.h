@@ -60,7 +60,9 @@ enum edns_verdict {
  *                 a question or record that does not lie inside the message; octets behind the
  *                 last record; two OPT records, an OPT outside the additional section or with an
  *                 owner other than the root; options that do not fill their OPT exactly; TSIG
- *                 that is not last (RFC 8945 section 5.1)
+ *                 that is not last (RFC 8945 section 5.2); an unsigned query whose OPT cannot be
+ *                 taken out, because a name behind it may be compressed against what moves (no
+ *                 known client sends records behind its OPT)
  *   BADVERS       EDNS version above 0 (RFC 6891 section 6.1.3)
  *   REFUSED       AXFR and IXFR, with EDE 21: an answer of many messages has no place here
  *   FORWARD       all else, whatever its flags, type, class, names and unknown options */
@@ -84,12 +86,15 @@ struct edns_answer {
 	unsigned rcode;		      /* with the extended bits */
 	bool has_keepalive;	      /* with a timeout: */
 	uint16_t keepalive;	      /* in units of 100 ms (RFC 7828 section 3.1) */
-	bool tail_names;	      /* records behind the OPT hold names that might be compressed */
+	bool tail_names;	      /* names behind the OPT may point at what moves when it is taken out */
+	size_t end;		      /* offset behind the last record */
 };
 
 /* Reads msg[0..len) as a response: at least a header, QR set, opcode QUERY, at most one question,
- * every record inside the message, at most one OPT.  Octets behind the last record are tolerated.
- * Returns 0, or -1 when it is not. */
+ * every record inside the message, at most one OPT, and that with the root as its owner and in the
+ * additional section.  Octets behind the last record are tolerated, and left behind; so are options
+ * from the first one on that does not fit into its OPT.
+ * Returns 0, or -1 when it is not a response of that kind. */
 int edns_read_answer(const uint8_t *msg, size_t len, struct edns_answer *a);
 
 /* How the reply is to be made. */
@@ -102,13 +107,15 @@ struct edns_reply {
 
 /* Makes the client's answer from an upstream's one that edns_read_answer() took: ID as asked;
  * question in the client's own spelling; OPT only for a client that sent one, with the upstream's
- * extended RCODE and DO bit, its Extended DNS Errors, the client subnet when the client sent that
- * option, and our keepalive; nothing else of it crosses.  Without an OPT to say it in, an extended
- * RCODE becomes SERVFAIL.  AD is cleared for a client that set neither AD nor DO (RFC 6840
- * section 5.8).  Everything else byte for byte.  When the result is longer than the limit: TC set,
- * header, question and OPT only; Extended DNS Errors go first when even that does not fit.
- * query is the client's message and f its facts.  out holds DNS_MESSAGE_MAX octets and does not
- * overlap msg.  A signed query's answer is only given its ID (and cut when it must be).
+ * extended RCODE, the client's DO bit (RFC 3225 section 3), the upstream's Extended DNS Errors, its
+ * client subnet when the client sent that option, and our keepalive; nothing else of it crosses.
+ * Without an OPT to say it in, an extended RCODE becomes SERVFAIL.  AD is cleared for a client that
+ * set neither AD nor DO (RFC 6840 section 5.8).  Everything else byte for byte.  When the result is
+ * longer than the limit: TC set, and without the Extended DNS Errors if that is enough (RFC 8914
+ * section 3), else header, question and OPT only, with the Extended DNS Errors if they fit.
+ * query is the client's message and f its facts; the caller has compared the questions.  out holds
+ * DNS_MESSAGE_MAX octets and does not overlap msg.  A signed query's answer is only given its ID
+ * (and cut when it must be, to header, question and OPT).
  * Returns the length; 0 when the answer cannot be edited safely (a->tail_names). */
 size_t edns_make_answer(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_answer *a,
 			const uint8_t *query, const struct edns_facts *f, const struct edns_reply *r);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "dns.h"
+
+#define LABEL_MAX 63u	 /* RFC 1035 section 2.3.4 */
+#define POINTER 0xc0u	 /* RFC 1035 section 4.1.4: both high bits of a length octet */
+#define QUESTION_TAIL 4u /* type and class */
+#define RR_FIXED 10u	 /* type, class, TTL and the length of RDATA */
+
+size_t
+dns_skip_name(const uint8_t *msg, size_t len, size_t at)
+{
+	size_t start = at;
+
+	while (at < len && at - start < DNS_NAME_MAX) {
+		if (msg[at] == 0)
+			return at + 1;
+		if (msg[at] >= POINTER) {
+			if (len - at < 2 || (get16(msg + at) & 0x3fffu) >= start)
+				return 0;
+			return at + 2;
+		}
+		/* 01 and 10 in the high bits never came into use (RFC 6891 section 5). */
+		if (msg[at] > LABEL_MAX)
+			return 0;
+		at += 1u + msg[at];
+	}
+	return 0;
+}
+
+int
+dns_read_question(const uint8_t *msg, size_t len, struct dns_question *q)
+{
+	size_t at = DNS_HEADER;
+
+	while (at < len && msg[at] != 0) {
+		/* No name stands before this one, so there is nothing a pointer could mean. */
+		if (msg[at] > LABEL_MAX)
+			return -1;
+		at += 1u + msg[at];
+	}
+	if (at >= len || len - at < 1 + QUESTION_TAIL || at - DNS_HEADER >= DNS_NAME_MAX)
+		return -1;
+	at++;
+	q->name_len = at - DNS_HEADER;
+	q->type = get16(msg + at);
+	q->class = get16(msg + at + 2);
+	q->end = at + QUESTION_TAIL;
+	return 0;
+}
+
+/* ASCII only, whatever the locale (RFC 4343). */
+static unsigned
+lower(unsigned c)
+{
+	return c - 'A' <= 'Z' - 'A' ? c | 0x20u : c;
+}
+
+bool
+dns_same_question(const uint8_t *a, const struct dns_question *qa, const uint8_t *b,
+		  const struct dns_question *qb)
+{
+	if (qa->type != qb->type || qa->class != qb->class || qa->name_len != qb->name_len)
+		return false;
+	/* Length octets are below 64, so treating them as letters changes nothing. */
+	for (size_t i = DNS_HEADER; i < DNS_HEADER + qa->name_len; i++) {
+		if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+			return false;
+	}
+	return true;
+}
+
+int
+dns_read_rr(const uint8_t *msg, size_t len, size_t at, struct dns_rr *rr)
+{
+	rr->at = at;
+	at = dns_skip_name(msg, len, at);
+	if (at == 0 || len - at < RR_FIXED)
+		return -1;
+	rr->type = get16(msg + at);
+	rr->class = get16(msg + at + 2);
+	rr->ttl = get32(msg + at + 4);
+	rr->rdlen = get16(msg + at + 8);
+	rr->rdata = at + RR_FIXED;
+	if (rr->rdlen > len - rr->rdata)
+		return -1;
+	rr->end = rr->rdata + rr->rdlen;
+	return 0;
+}
+
+/* Writes one octet of a label the way master files do.  Returns how many characters that took. */
+static size_t
+escape(char out[4], unsigned c)
+{
+	if (c <= ' ' || c > '~') {
+		out[0] = '\\';
+		out[1] = (char)('0' + c / 100);
+		out[2] = (char)('0' + c / 10 % 10);
+		out[3] = (char)('0' + c % 10);
+		return 4;
+	}
+	if (strchr(".\\\"();@$", (int)c) != NULL) {
+		out[0] = '\\';
+		out[1] = (char)c;
+		return 2;
+	}
+	out[0] = (char)c;
+	return 1;
+}
+
+/* A text that grows in pieces and ends in "..." when the next piece does not fit. */
+struct text {
+	char *out;
+	size_t cap, len;
+	size_t cut; /* where "..." would still fit */
+	bool full;
+};
+
+static void
+add(struct text *t, const char *piece, size_t len)
+{
+	if (t->full)
+		return;
+	if (len >= t->cap - t->len) {
+		memcpy(t->out + t->cut, "...", 4);
+		t->full = true;
+		return;
+	}
+	memcpy(t->out + t->len, piece, len);
+	t->len += len;
+	t->out[t->len] = '\0';
+	if (t->cap - t->len >= 4)
+		t->cut = t->len;
+}
+
+char *
+dns_name_text(char *out, size_t cap, const uint8_t *msg, size_t at)
+{
+	struct text t = {.out = out, .cap = cap};
+	size_t end = at + DNS_NAME_MAX;
+
+	if (cap < 4) {
+		if (cap > 0)
+			out[0] = '\0';
+		return out;
+	}
+	if (msg[at] == 0)
+		add(&t, ".", 1);
+	while (!t.full && at < end && msg[at] != 0 && msg[at] <= LABEL_MAX) {
+		for (size_t last = at + msg[at]; at < last;) {
+			char piece[4];
+			size_t n = escape(piece, msg[++at]);
+
+			add(&t, piece, n);
+		}
+		at++;
+		add(&t, ".", 1);
+	}
+	return out;
+}
+
+static const struct {
+	uint16_t type;
+	char name[10];
+} types[] = {
+	{1, "A"},
+	{2, "NS"},
+	{5, "CNAME"},
+	{6, "SOA"},
+	{12, "PTR"},
+	{13, "HINFO"},
+	{15, "MX"},
+	{16, "TXT"},
+	{DNS_TYPE_SIG, "SIG"},
+	{28, "AAAA"},
+	{29, "LOC"},
+	{33, "SRV"},
+	{35, "NAPTR"},
+	{39, "DNAME"},
+	{DNS_TYPE_OPT, "OPT"},
+	{43, "DS"},
+	{44, "SSHFP"},
+	{46, "RRSIG"},
+	{47, "NSEC"},
+	{48, "DNSKEY"},
+	{50, "NSEC3"},
+	{52, "TLSA"},
+	{59, "CDS"},
+	{60, "CDNSKEY"},
+	{64, "SVCB"},
+	{65, "HTTPS"},
+	{249, "TKEY"},
+	{DNS_TYPE_TSIG, "TSIG"},
+	{DNS_TYPE_IXFR, "IXFR"},
+	{DNS_TYPE_AXFR, "AXFR"},
+	{255, "ANY"},
+	{256, "URI"},
+	{257, "CAA"},
+};
+
+char *
+dns_type_text(char out[DNS_TYPE_TEXT_MAX], uint16_t type)
+{
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (types[i].type == type)
+			return strcpy(out, types[i].name);
+	}
+	snprintf(out, DNS_TYPE_TEXT_MAX, "TYPE%u", (unsigned)type);
+	return out;
+}
+
+/* In the order of their numbers. */
+static const char rcodes[][10] = {"NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
+				  "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",	 "NOTZONE"};
+
+char *
+dns_rcode_text(char out[DNS_RCODE_TEXT_MAX], unsigned rcode)
+{
+	rcode &= 0xfffu; /* four bits in the header, eight in the OPT record */
+	if (rcode < sizeof(rcodes) / sizeof(rcodes[0]))
+		return strcpy(out, rcodes[rcode]);
+	if (rcode == DNS_BADVERS)
+		return strcpy(out, "BADVERS");
+	if (rcode == 23)
+		return strcpy(out, "BADCOOKIE"); /* RFC 7873 section 8 */
+	snprintf(out, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
+	return out;
+}

@@ -25,14 +25,14 @@ WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 CFLAGS   = $(OPT) -fno-pie -fstack-protector-strong
 LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,relro,-z,now -Wl,--build-id=none
-CPPFLAGS = -D_GNU_SOURCE -Iinclude -I$(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
+CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 
 # When the sources were last changed: the floor of the clock, and what makes builds reproducible.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 export SOURCE_DATE_EPOCH
 
-MODULES  = now log addr frame dns yaml edns config chunks query proxy net trust cert tls udp tcp dot loop
+MODULES  = entropy now log addr frame dns yaml edns config chunks query proxy net cert trust tls udp tcp dot loop
 SRC      = $(MODULES:%=src/%.c)
 OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a query: checked, sent, sent again, answered or given up.  No sockets, no clock: it
+ * works on octets, slots and a number called now, in monotonic milliseconds, that never goes back.
+ *
+ * Every message that is judged worth an answer gets exactly one reply, unless its client is gone.
+ * At any moment
+ *     asked   = open + answered + refused + failed + gone
+ *     replies = answered + refused + failed */
+#ifndef DNPROXY_PROXY_H
+#define DNPROXY_PROXY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "bounds.h"
+#include "listener.h"
+#include "query.h"
+#include "upstream.h"
+
+struct proxy_counters {
+	uint64_t dropped;   /* no query at all: too short, or a response */
+	uint64_t asked;	    /* all others */
+	uint64_t answered;  /* with what an upstream said */
+	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room */
+	uint64_t failed;    /* SERVFAIL: no upstream answered in time */
+	uint64_t gone;	    /* the client left before its answer came */
+	uint64_t again;	    /* sent once more: connection lost, hedged, or without OPT */
+	uint64_t late;	    /* answers to queries nobody waits for any more */
+	uint64_t strangers; /* answers that match no query, or not its question */
+};
+
+struct proxy_settings {
+	const struct prefix *allow; /* who is answered; stays with the proxy */
+	size_t allows;
+	bool log_queries;
+};
+
+struct proxy {
+	struct proxy_settings set;
+	struct proxy_counters count;
+	struct query_table table;
+	struct upstream *up[UPSTREAMS_MAX];
+	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
+	unsigned ups;
+	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
+};
+
+/* block is for the query table: query_memory(slots) octets, aligned, zero.  fill as there. */
+void proxy_init(struct proxy *p, const struct proxy_settings *set, void *block, uint32_t slots,
+		int (*fill)(void *, size_t));
+
+/* Adds an upstream behind those already there; at most UPSTREAMS_MAX.  Sets up->index. */
+void proxy_add_upstream(struct proxy *p, struct upstream *up);
+
+/* A client asks.  msg[0..len), len <= QUERY_MSG_MAX, is borrowed for the call.  Returns false when
+ * the message is dropped: no reply will come.  The reply may come inside the call. */
+bool proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, uint64_t now);
+
+/* The client is gone (via and token count, addresses do not): what it asked is forgotten. */
+void proxy_forget(struct proxy *p, const struct origin *gone);
+
+/* News from an upstream; transports say them from their own step() only, after they have put their
+ * own state in order.  answer: a message came (msg is borrowed; it may be anything).  ready: it
+ * takes questions again.  lost: whatever it had taken and not answered will not be answered. */
+void proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t len, uint64_t now);
+void proxy_ready(struct proxy *p, struct upstream *up, uint64_t now);
+void proxy_lost(struct proxy *p, struct upstream *up, uint64_t now);
+
+/* When proxy_tick() is due; UINT64_MAX = nothing waits. */
+uint64_t proxy_deadline(const struct proxy *p);
+void proxy_tick(struct proxy *p, uint64_t now);
+
+#endif

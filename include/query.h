@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of queries on their way: a fixed number of slots, found by the ID that is used towards
+ * upstreams.  No I/O, no clock, no allocation; it keeps queries, proxy.c moves them. */
+#ifndef DNPROXY_QUERY_H
+#define DNPROXY_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bounds.h"
+#include "edns.h"
+#include "listener.h"
+
+enum query_state {
+	QUERY_FREE,    /* nobody waits for this slot */
+	QUERY_WAITING, /* message, origin and deadline are kept; no upstream has it */
+	QUERY_SENT,    /* an upstream of .asked has it; an answer with our ID may come */
+	QUERY_SPENT    /* its client is served or gone, but an answer may still come: the ID stays taken,
+			* so that the answer meets nobody else (RFC 7766 section 6.2.1) */
+};
+
+#define QUERY_NONE UINT16_MAX
+
+struct query {
+	enum query_state state;
+	uint16_t id;	/* ours, unpredictable, unique in the table */
+	uint16_t asked; /* bit i: upstream i took it and has neither answered nor been lost */
+	uint16_t hoped; /* bit i: upstream i said SOON */
+	uint8_t tries;	/* how often an upstream took it */
+	bool plain;	/* ask without an OPT record: an upstream refused it */
+	bool late;	/* on LATE rather than FRESH */
+	uint64_t opened_ms;
+	struct origin origin;
+	struct edns_facts facts;
+	uint8_t *msg; /* the client's message as it came; not of a SPENT query */
+	uint16_t len;
+	/* The table's own: */
+	uint16_t next, prev; /* in the list it is on */
+	uint16_t next_same;  /* in the hash chain */
+	uint16_t long_place; /* QUERY_NONE = msg lies in small */
+	uint8_t small[QUERY_SHORT];
+};
+
+/* Queries in order of age.  FRESH and LATE hold those a client waits for: a query becomes late when
+ * a second upstream is due.  All waits have the same length, so the first has the next deadline. */
+enum query_list { QUERY_LIST_FRESH, QUERY_LIST_LATE, QUERY_LIST_SPENT, QUERY_LISTS };
+
+struct query_table {
+	struct query *slot;
+	uint16_t slots;
+	uint16_t *chain; /* first slot of each hash chain; as many as slots, rounded up to 2^n */
+	uint16_t chain_mask;
+	uint16_t free; /* a stack: slots used lately are used first */
+	uint16_t used; /* slots from here on were never opened, their memory never touched */
+	uint16_t first[QUERY_LISTS], last[QUERY_LISTS];
+	uint16_t open; /* on FRESH and LATE */
+	uint16_t spent;
+	uint8_t (*place)[QUERY_MSG_MAX]; /* for messages longer than QUERY_SHORT */
+	uint16_t free_place[QUERIES_LONG];
+	uint16_t free_places;
+	int (*fill)(void *, size_t); /* entropy_fill() or a test's own */
+	uint8_t pool[256];	     /* octets from it, not used yet: pool[0..pool_left) */
+	uint16_t pool_left;
+};
+
+/* Octets of the block that query_init() needs for so many slots (QUERIES_MIN..QUERIES_MAX). */
+size_t query_memory(uint32_t slots);
+
+/* block: query_memory(slots) octets, aligned for any type, all zero; it stays with the table. */
+void query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void *, size_t));
+
+/* Takes a slot for msg[0..len), len <= QUERY_MSG_MAX, which is copied: WAITING, on FRESH.  now must
+ * not be before that of an earlier call.  Gives up the oldest SPENT query when no slot is free.
+ * Returns NULL when there is no slot, no long place, or no entropy. */
+struct query *query_open(struct query_table *t, const struct origin *origin, const uint8_t *msg, size_t len,
+			 const struct edns_facts *facts, uint64_t now);
+
+/* FRESH to LATE. */
+void query_make_late(struct query_table *t, struct query *q);
+
+/* Its client is served or gone: SPENT while an upstream of .asked may still answer, else FREE.
+ * A spent query keeps its ID and lets its message go. */
+void query_end(struct query_table *t, struct query *q);
+
+/* Gives the slot back: FREE. */
+void query_free(struct query_table *t, struct query *q);
+
+/* The query with our ID, whatever its state but FREE; or NULL. */
+struct query *query_by_id(const struct query_table *t, uint16_t id);
+
+/* Walks a list from its oldest: NULL at the end.  To end q inside a walk, ask for the next first. */
+struct query *query_first(const struct query_table *t, enum query_list list);
+struct query *query_next(const struct query_table *t, const struct query *q);
+
+#endif

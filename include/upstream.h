@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* How a question goes out: the promise between the core and whatever carries it to a resolver. */
+#ifndef DNPROXY_UPSTREAM_H
+#define DNPROXY_UPSTREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+enum upstream_verdict {
+	UPSTREAM_TAKEN, /* copied, on its way */
+	UPSTREAM_SOON,	/* not now; proxy_ready() or proxy_lost() will follow */
+	UPSTREAM_DOWN	/* not for a while; try another */
+};
+
+struct upstream {
+	unsigned index;		  /* its place in the list of the settings */
+	char name[ADDR_TEXT_MAX]; /* for the log */
+	const char *trouble;	  /* why it is down, in words that stay valid; NULL = it is not */
+
+	/* Offers one message of at most UPSTREAM_MSG_MAX octets; its ID is ours already.  msg is
+	 * borrowed for the call.  Never calls the proxy. */
+	enum upstream_verdict (*send)(struct upstream *self, const uint8_t *msg, size_t len);
+
+	/* The upstream said how long it keeps an idle connection (RFC 7828); 0 = it wants it closed
+	 * now.  Never calls the proxy. */
+	void (*keepalive)(struct upstream *self, uint32_t idle_ms);
+};
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "cert.h"
+
+#include <string.h>
+
+enum der_tag {
+	DER_BOOLEAN = 0x01,
+	DER_OCTETS = 0x04,
+	DER_OID = 0x06,
+	DER_UTC_TIME = 0x17,
+	DER_GENERALIZED_TIME = 0x18,
+	DER_SEQUENCE = 0x30,
+	DER_VERSION = 0xa0,   /* [0] of TBSCertificate */
+	DER_EXTENSIONS = 0xa3 /* [3] of TBSCertificate */
+};
+
+/* A run of elements; at moves behind what was read. */
+struct der {
+	const uint8_t *at;
+	size_t left;
+};
+
+struct element {
+	uint8_t tag;
+	const uint8_t *whole; /* header and body */
+	size_t whole_len;
+	struct der body;
+};
+
+/* Lengths in X.509 need no more than two octets behind the first, since a certificate is smaller
+ * than CERT_MAX; DER wants the shortest form. */
+static int
+read_length(struct der *d, size_t *len)
+{
+	unsigned octets;
+
+	if (d->left == 0)
+		return -1;
+	*len = *d->at++;
+	d->left--;
+	if (*len < 0x80)
+		return 0;
+	octets = (unsigned)*len & 0x7fu;
+	if (octets == 0 || octets > 2 || d->left < octets)
+		return -1;
+	*len = octets == 1 ? d->at[0] : (size_t)d->at[0] << 8 | d->at[1];
+	d->at += octets;
+	d->left -= octets;
+	return *len < (octets == 1 ? 0x80u : 0x100u) ? -1 : 0;
+}
+
+static int
+next(struct der *d, struct element *e)
+{
+	size_t len;
+
+	e->whole = d->at;
+	if (d->left == 0)
+		return -1;
+	e->tag = *d->at++;
+	d->left--;
+	if ((e->tag & 0x1f) == 0x1f || read_length(d, &len) == -1 || len > d->left)
+		return -1;
+	e->body.at = d->at;
+	e->body.left = len;
+	d->at += len;
+	d->left -= len;
+	e->whole_len = (size_t)(d->at - e->whole);
+	return 0;
+}
+
+static int
+next_of(struct der *d, uint8_t tag, struct element *e)
+{
+	return next(d, e) == -1 || e->tag != tag ? -1 : 0;
+}
+
+static bool
+is_oid(const struct element *e, const char *oid, size_t len)
+{
+	return e->tag == DER_OID && e->body.left == len && memcmp(e->body.at, oid, len) == 0;
+}
+
+/* ---- Time ----------------------------------------------------------------------------------- */
+
+static int
+digits(const uint8_t *p, int count, int *value)
+{
+	*value = 0;
+	for (int i = 0; i < count; i++) {
+		if (p[i] < '0' || p[i] > '9')
+			return -1;
+		*value = *value * 10 + (p[i] - '0');
+	}
+	return 0;
+}
+
+/* Days from 1970-01-01 in the Gregorian calendar; years are counted from March, so that the leap
+ * day comes last. */
+static int64_t
+days_of(int year, int month, int day)
+{
+	int64_t y = month > 2 ? year : year - 1;
+	int64_t m = month > 2 ? month - 3 : month + 9;
+
+	return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + (day - 1) - 719468;
+}
+
+/* UTCTime and GeneralizedTime as RFC 5280 section 4.1.2.5 allows them: to the second, in UTC. */
+static int
+read_time(struct der *d, int64_t *utc_s)
+{
+	struct element e;
+	int year, month, day, hour, minute, second, year_digits;
+
+	if (next(d, &e) == -1 || (e.tag != DER_UTC_TIME && e.tag != DER_GENERALIZED_TIME))
+		return -1;
+	year_digits = e.tag == DER_UTC_TIME ? 2 : 4;
+	if (e.body.left != (size_t)year_digits + 11 || e.body.at[e.body.left - 1] != 'Z')
+		return -1;
+	if (digits(e.body.at, year_digits, &year) == -1)
+		return -1;
+	if (year_digits == 2)
+		year += year < 50 ? 2000 : 1900;
+	e.body.at += year_digits;
+	if (digits(e.body.at, 2, &month) == -1 || digits(e.body.at + 2, 2, &day) == -1 ||
+	    digits(e.body.at + 4, 2, &hour) == -1 || digits(e.body.at + 6, 2, &minute) == -1 ||
+	    digits(e.body.at + 8, 2, &second) == -1)
+		return -1;
+	if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+		return -1;
+	*utc_s = ((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+	return 0;
+}
+
+static int
+read_validity(struct der *tbs, struct cert_facts *facts)
+{
+	struct element e;
+
+	if (next_of(tbs, DER_SEQUENCE, &e) == -1)
+		return -1;
+	return read_time(&e.body, &facts->not_before) == -1 || read_time(&e.body, &facts->not_after) == -1 ? -1
+													   : 0;
+}
+
+/* ---- Extensions ----------------------------------------------------------------------------- */
+
+#define OID_SAN "\x55\x1d\x11"
+#define OID_EKU "\x55\x1d\x25"
+#define OID_ANY_EKU "\x55\x1d\x25\x00"
+#define OID_SERVER "\x2b\x06\x01\x05\x05\x07\x03\x01"
+
+static int
+read_eku(struct der value, struct cert_facts *facts)
+{
+	struct element list, e;
+
+	if (next_of(&value, DER_SEQUENCE, &list) == -1)
+		return -1;
+	facts->has_eku = true;
+	while (list.body.left > 0) {
+		if (next(&list.body, &e) == -1)
+			return -1;
+		if (is_oid(&e, OID_SERVER, 8) || is_oid(&e, OID_ANY_EKU, 4))
+			facts->server_auth = true;
+	}
+	return 0;
+}
+
+static int
+read_extension(struct der ext, struct cert_facts *facts)
+{
+	struct element oid, value;
+
+	if (next_of(&ext, DER_OID, &oid) == -1 || next(&ext, &value) == -1)
+		return -1;
+	if (value.tag == DER_BOOLEAN && next(&ext, &value) == -1)
+		return -1;
+	if (value.tag != DER_OCTETS)
+		return -1;
+	if (is_oid(&oid, OID_SAN, 3))
+		facts->has_san = true;
+	return is_oid(&oid, OID_EKU, 3) ? read_eku(value.body, facts) : 0;
+}
+
+static int
+read_extensions(struct der tbs, struct cert_facts *facts)
+{
+	struct element e, list;
+
+	while (tbs.left > 0) {
+		if (next(&tbs, &e) == -1)
+			return -1;
+		if (e.tag != DER_EXTENSIONS)
+			continue;
+		if (next_of(&e.body, DER_SEQUENCE, &list) == -1)
+			return -1;
+		while (list.body.left > 0)
+			if (next_of(&list.body, DER_SEQUENCE, &e) == -1 || read_extension(e.body, facts) == -1)
+				return -1;
+	}
+	return 0;
+}
+
+int
+cert_read(const uint8_t *der, size_t len, struct cert_facts *facts)
+{
+	struct der d = {der, len}, tbs;
+	struct element e;
+
+	memset(facts, 0, sizeof(*facts));
+	if (next_of(&d, DER_SEQUENCE, &e) == -1 || d.left != 0)
+		return -1;
+	if (next_of(&e.body, DER_SEQUENCE, &e) == -1)
+		return -1;
+	tbs = e.body;
+	if (next(&tbs, &e) == -1 || (e.tag == DER_VERSION && next(&tbs, &e) == -1)) /* serial number */
+		return -1;
+	if (next_of(&tbs, DER_SEQUENCE, &e) == -1 ||
+	    next_of(&tbs, DER_SEQUENCE, &e) == -1) /* algorithm, issuer */
+		return -1;
+	if (read_validity(&tbs, facts) == -1 || next_of(&tbs, DER_SEQUENCE, &e) == -1) /* and subject */
+		return -1;
+	if (next_of(&tbs, DER_SEQUENCE, &e) == -1)
+		return -1;
+	facts->spki_at = (size_t)(e.whole - der);
+	facts->spki_len = e.whole_len;
+	return read_extensions(tbs, facts);
+}

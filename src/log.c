@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bounds.h"
+
+const char *const log_words[] = {"error", "warn", "info", "debug", NULL};
+
+static enum log_level threshold = LOG_LEVEL_INFO;
+
+/* The last line of each level that may repeat, and how often it was held back since it was
+ * written.  One memory a level is enough: a flood is one line over and over. */
+static struct memory {
+	char text[LOG_LINE_MAX];
+	uint64_t until; /* monotonic ms; repeats before this are counted */
+	unsigned long repeats;
+} memory[4];
+
+static uint64_t clock_ms; /* as log_tick() said last */
+
+void
+log_set_level(enum log_level level)
+{
+	threshold = level;
+}
+
+enum log_level
+log_get_level(void)
+{
+	return threshold;
+}
+
+/* One write(2) a line, so that lines of several processes do not mix.  Nothing can be done about
+ * a log that takes no more, and serving goes on without it. */
+static void
+put_line(const char *word, const char *text)
+{
+	char line[LOG_LINE_MAX + 32];
+	int len = snprintf(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
+	size_t n = len < (int)sizeof(line) ? (size_t)len : sizeof(line) - 1;
+	ssize_t done;
+
+	line[n - 1] = '\n';
+	done = write(STDERR_FILENO, line, n);
+	(void)done;
+}
+
+/* What comes from outside must not move a terminal's cursor or forge a second line. */
+static void
+make_text(char text[LOG_LINE_MAX], const char *fmt, va_list ap)
+{
+	vsnprintf(text, LOG_LINE_MAX, fmt, ap);
+	for (char *p = text; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+			*p = '?';
+}
+
+static void
+end_repeats(enum log_level level)
+{
+	struct memory *m = &memory[level];
+	char text[LOG_LINE_MAX + 32];
+
+	if (m->repeats > 0) {
+		snprintf(text, sizeof(text), "%.400s ... and %lu more", m->text, m->repeats);
+		put_line(log_words[level], text);
+	}
+	m->repeats = 0;
+	m->text[0] = '\0';
+}
+
+static void
+put_event(enum log_level level, const char *fmt, va_list ap)
+{
+	struct memory *m = &memory[level];
+	char text[LOG_LINE_MAX];
+
+	if (level > threshold)
+		return;
+	make_text(text, fmt, ap);
+	if (clock_ms < m->until && strcmp(text, m->text) == 0) {
+		m->repeats++;
+		return;
+	}
+	end_repeats(level);
+	memcpy(m->text, text, sizeof(text));
+	m->until = clock_ms + LOG_REPEAT_MS;
+	put_line(log_words[level], text);
+}
+
+#define LOG_AT(level) \
+	do { \
+		va_list ap; \
+		va_start(ap, fmt); \
+		put_event(level, fmt, ap); \
+		va_end(ap); \
+	} while (0)
+
+void
+log_error(const char *fmt, ...)
+{
+	LOG_AT(LOG_LEVEL_ERROR);
+}
+
+void
+log_warn(const char *fmt, ...)
+{
+	LOG_AT(LOG_LEVEL_WARN);
+}
+
+void
+log_info(const char *fmt, ...)
+{
+	LOG_AT(LOG_LEVEL_INFO);
+}
+
+void
+log_debug(const char *fmt, ...)
+{
+	LOG_AT(LOG_LEVEL_DEBUG);
+}
+
+void
+log_query(const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	make_text(text, fmt, ap);
+	va_end(ap);
+	put_line("query", text);
+}
+
+void
+log_tick(uint64_t now)
+{
+	clock_ms = now;
+	for (int i = 0; i < 4; i++)
+		if (memory[i].until <= now && memory[i].text[0] != '\0')
+			end_repeats((enum log_level)i);
+}
+
+uint64_t
+log_deadline(void)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (int i = 0; i < 4; i++)
+		if (memory[i].repeats > 0 && memory[i].until < first)
+			first = memory[i].until;
+	return first;
+}

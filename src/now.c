@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#include "now.h"
+
+#include <time.h>
+
+static int64_t floor_s;
+
+void
+now_set_floor(int64_t utc_s)
+{
+	floor_s = utc_s;
+}
+
+void
+now_read(struct now *now)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now->mono_ms = (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	now->utc_s = ts.tv_sec > floor_s ? ts.tv_sec : floor_s;
+}

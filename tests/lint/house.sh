@@ -41,7 +41,7 @@ always() {
 always 'no licence line' 'SPDX-License-Identifier: MIT' '*.[ch]' '*.sh' '*.py' '.ci/run'
 never 'a path of somebody'\''s machine' '(^|[^A-Za-z0-9_.-])/(home|root|work|Users)/' .
 never 'a package registry'\''s host' '(deb|security|snapshot)\.debian\.org|pypi\.|npmjs|crates\.io|docker\.io|ghcr\.' .
-never 'white space at the end of a line' '[ 	]+$' '*.[ch]' '*.sh' '*.py' '*.mk' Makefile '*.md' '*.yml'
+never 'white space at the end of a line' '[ 	]+$' '*.[ch]' '*.sh' '*.py' '*.mk' Makefile '*.md' '*.yml' ':!tests/data'
 never 'memory taken while running' '(^|[^a-z_])(malloc|calloc|realloc|alloca|strdup|free)\(' 'src/*' 'include/*' \
 	':!src/mkanchors.c'
 never 'floating point' '^[^*/]*(^|[^A-Za-z_"])(float|double)[ *)]' 'src/*' 'include/*'

@@ -5,7 +5,7 @@
 # and at the next boot: the tests start their own, on ports of their own.
 set -eu
 
-BUILD='gcc make musl-tools xz-utils ca-certificates'
+BUILD='gcc libc6-dev make musl-tools xz-utils ca-certificates'
 TESTS='git perl libcmocka-dev clang libclang-rt-dev valgrind procps
 	python3 python3-pytest python3-dnspython python3-yaml python3-cryptography
 	knot-dnsutils openssl iproute2 tcpdump'
@@ -39,7 +39,7 @@ as_root() {
 }
 
 apt() {
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
 hold_services() {

@@ -42,8 +42,8 @@ always 'no licence line' 'SPDX-License-Identifier: MIT' '*.[ch]' '*.sh' '*.py' '
 never 'a path of somebody'\''s machine' '(^|[^A-Za-z0-9_.-])/(home|root|work|Users)/' .
 never 'a package registry'\''s host' '(deb|security|snapshot)\.debian\.org|pypi\.|npmjs|crates\.io|docker\.io|ghcr\.' .
 never 'white space at the end of a line' '[ 	]+$' '*.[ch]' '*.sh' '*.py' '*.mk' Makefile '*.md' '*.yml' ':!tests/data'
-never 'memory taken while running' '(^|[^a-z_])(malloc|calloc|realloc|alloca|strdup|free)\(' 'src/*' 'include/*' \
-	':!src/mkanchors.c'
+never 'memory is taken in main.c alone, at the start' '(^|[^a-z_])(malloc|calloc|realloc|alloca|strdup|free)\(' 'src/*' 'include/*' \
+	':!src/main.c' ':!src/mkanchors.c'
 never 'floating point' '^[^*/]*(^|[^A-Za-z_"])(float|double)[ *)]' 'src/*' 'include/*'
 never 'a call that cannot be bounded' '(^|[^a-z_])(strcpy|strcat|sprintf|gets|strtok|atoi|system|popen)\(' 'src/*' 'include/*'
 never 'the clock is read in now.c alone' '(^|[^a-z_])(clock_gettime|gettimeofday|time)\(' \

@@ -105,8 +105,9 @@ $(FUZZERS:%=replay-%): replay-%: $(S)/replay_%
 $(B)/dnproxy.map: $(OBJ) $(BEARSSL_LIB)
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-Map=$@ -o $(B)/mapped $(OBJ) $(BEARSSL_LIB)
 	@rm -f $(B)/mapped
+# EACH=1 shows every object of the libraries.
 size: $(B)/dnproxy $(B)/dnproxy.map
-	@tests/size.sh $^ $(SIZE_MAX)
+	@tests/size.sh $^ $(SIZE_MAX) $(EACH)
 
 BENCH_TOOLS = $(B)/bench/responder $(B)/bench/client
 $(B)/bench/%: tests/bench/%.c

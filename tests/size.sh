@@ -1,17 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# size.sh PROGRAM MAP MAX: where the octets of PROGRAM are, by module and section, after the
-# linker's MAP; fails when the file has more than MAX octets.
+# size.sh PROGRAM MAP MAX [each]: where the octets of PROGRAM are, by module and section, after the
+# linker's MAP; fails when the file has more than MAX octets.  With "each" every object of the
+# libraries has a line of its own.
 set -eu
 
 program=$1
 map=$2
 max=$3
 
-printf '%-12s %8s %8s %8s %8s\n' 'octets of' text rodata data bss
+printf '%-28s %8s %8s %8s %8s\n' 'octets of' text rodata data bss
 
 # A line of the map is " .text.name 0xADDRESS 0xSIZE FILE"; a long name has a line of its own.
-LC_ALL=C awk '
+LC_ALL=C awk -v each="${4-}" '
 	/^Linker script and memory map/ { on = 1 }
 	!on { next }
 	/^ (\.[a-zA-Z_]|COMMON)[^ ]*$/ { name = $1; next }
@@ -27,7 +28,12 @@ LC_ALL=C awk '
 			kind = "bss"
 		if (kind !~ /^(text|rodata|data|bss)$/)
 			return
-		if (file ~ /libbearssl\.a/)
+		if (each != "" && file ~ /\.a\(/) {
+			who = file
+			sub(/.*\//, "", who)
+			sub(/\.a\(/, " ", who)
+			sub(/\.l?o\)/, "", who)
+		} else if (file ~ /libbearssl\.a/)
 			who = "BearSSL"
 		else if (file ~ /lib(c|gcc|gcc_eh|ssp_nonshared)\.a|crt[^\/]*\.o$/)
 			who = "C library"
@@ -51,7 +57,7 @@ LC_ALL=C awk '
 		rank["C library"] = 2
 		rank["sum"] = 3
 		for (who in seen)
-			printf "%d%-12s %8d %8d %8d %8d\n", rank[who], who, sum[who, "text"], sum[who, "rodata"],
+			printf "%d%-28s %8d %8d %8d %8d\n", rank[who], who, sum[who, "text"], sum[who, "rodata"],
 				sum[who, "data"], sum[who, "bss"]
 	}
 ' "$map" | LC_ALL=C sort | cut -c2-

@@ -11,7 +11,8 @@ cd "${1:-$(dirname "$table")/../..}"
 awk '
 	function complain(text) { print text; bad = 1 }
 	function includes(module, other) {
-		return module == other || (module, "*") in may || (module, other) in may
+		return module == other || row[other] == 1 && row[module] > 1 ||
+			(module, "*") in may || (module, other) in may
 	}
 
 	FILENAME == ARGV[1] {

@@ -97,7 +97,8 @@ dns_set_flags(uint8_t *msg, uint16_t flags)
 }
 
 /* Offset behind the name at offset at, or 0 when it does not end inside msg[0..len).  Follows no
- * pointer (a compression pointer ends the name), but demands that a pointer points backwards. */
+ * pointer (a compression pointer ends the name), but demands that a pointer points backwards, behind
+ * the header. */
 size_t dns_skip_name(const uint8_t *msg, size_t len, size_t at);
 
 struct dns_question {

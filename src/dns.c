@@ -9,6 +9,19 @@
 #define QUESTION_TAIL 4u /* type and class */
 #define RR_FIXED 10u	 /* type, class, TTL and the length of RDATA */
 
+/* Whether a whole pointer is at at, and points before start and not into the header, which is no
+ * name and does not stay as it is. */
+static bool
+is_pointer(const uint8_t *msg, size_t len, size_t at, size_t start)
+{
+	unsigned to;
+
+	if (len - at < 2)
+		return false;
+	to = get16(msg + at) & 0x3fffu;
+	return to >= DNS_HEADER && to < start;
+}
+
 size_t
 dns_skip_name(const uint8_t *msg, size_t len, size_t at)
 {
@@ -17,11 +30,8 @@ dns_skip_name(const uint8_t *msg, size_t len, size_t at)
 	while (at < len && at - start < DNS_NAME_MAX) {
 		if (msg[at] == 0)
 			return at + 1;
-		if (msg[at] >= POINTER) {
-			if (len - at < 2 || (get16(msg + at) & 0x3fffu) >= start)
-				return 0;
-			return at + 2;
-		}
+		if (msg[at] >= POINTER)
+			return is_pointer(msg, len, at, start) ? at + 2 : 0;
 		/* 01 and 10 in the high bits never came into use (RFC 6891 section 5). */
 		if (msg[at] > LABEL_MAX)
 			return 0;

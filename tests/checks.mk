@@ -4,7 +4,6 @@ PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cachep
 PROVE     = CMOCKA_MESSAGE_OUTPUT=TAP prove -e ''
 JOBS     ?= $(shell nproc)
 FUZZ_TIME = 60
-VERSIONS  = -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)
 
 deps:
 	@tests/deps.sh all
@@ -18,7 +17,7 @@ test:
 	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-e2e
 
 # ---- Three builds beside the static one -----------------------------------------------------------
-# They use the system's C library: build/test for unit tests and valgrind, build/san with gcc's address
+# They use the system's C library, and no PIE because BearSSL was not built for one: build/test for unit tests and valgrind, build/san with gcc's address
 # and undefined-behaviour sanitizers, build/fuzz with clang's fuzzer.
 T          = $(B)/test
 S          = $(B)/san
@@ -44,23 +43,24 @@ $(F)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 $(T)/anchors.o $(S)/anchors.o $(F)/anchors.o: $(B)/anchors.c
 	@mkdir -p $(@D)
 	$(TEST_CC) $(TEST_FLAGS) -c -o $@ $<
-$(T)/main.o $(S)/main.o: CPPFLAGS += $(VERSIONS)
+$(T)/main.o $(S)/main.o: CPPFLAGS += $(MAIN_DEFS)
 
 $(T)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(T)/%.o) $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) -Itests/unit -o $@ $(filter %.c %.o %.a,$^) -lcmocka
+	$(TEST_CC) $(TEST_FLAGS) -Itests/unit -no-pie -o $@ $(filter %.c %.o %.a,$^) -lcmocka
 $(S)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) $(SAN) -Itests/unit -o $@ $(filter %.c %.o %.a,$^) -lcmocka
+	$(TEST_CC) $(TEST_FLAGS) $(SAN) -Itests/unit -no-pie -o $@ $(filter %.c %.o %.a,$^) -lcmocka
 $(T)/dnproxy: $(PARTS:%=$(T)/%.o) $(T)/main.o $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) -o $@ $(filter %.o %.a,$^)
+	$(TEST_CC) $(TEST_FLAGS) -no-pie -o $@ $(filter %.o %.a,$^)
 $(S)/dnproxy: $(PARTS:%=$(S)/%.o) $(S)/main.o $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) $(SAN) -o $@ $(filter %.o %.a,$^)
+	$(TEST_CC) $(TEST_FLAGS) $(SAN) -no-pie -o $@ $(filter %.o %.a,$^)
 
 # A fuzz target with the fuzzer, and the same target with a main() that only replays its corpus.
 $(F)/fuzz_%: tests/fuzz/fuzz_%.c $(PARTS:%=$(F)/%.o) $(BEARSSL_LIB)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -Wno-missing-prototypes -fsanitize=fuzzer -o $@ $(filter %.c %.o %.a,$^)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -Wno-missing-prototypes -fsanitize=fuzzer -no-pie -o $@ $(filter %.c %.o %.a,$^)
 $(S)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
-	$(TEST_CC) $(TEST_FLAGS) -Wno-missing-prototypes $(SAN) -o $@ $(filter %.c %.o %.a,$^)
+	$(TEST_CC) $(TEST_FLAGS) -Wno-missing-prototypes $(SAN) -no-pie -o $@ $(filter %.c %.o %.a,$^)
 
+.SECONDARY:
 -include $(wildcard $(T)/*.d $(S)/*.d $(F)/*.d)
 
 # ---- Tests ----------------------------------------------------------------------------------------
@@ -87,18 +87,20 @@ test-valgrind: $(T)/dnproxy
 demo: $(B)/dnproxy
 	@DNPROXY=$(abspath $<) tests/demo.sh
 
-# ---- Fuzzing: tests/fuzz/corpus/NAME is kept, what a run finds new stays in build/fuzz/corpus/NAME --
+# ---- Fuzzing: tests/fuzz/corpus is kept, what a run finds new stays in build/fuzz/corpus ---------
 
 fuzz: $(FUZZERS:%=fuzz-%)
 $(FUZZERS:%=fuzz-%): fuzz-%: $(F)/fuzz_%
-	@mkdir -p $(F)/corpus/$*
-	$< -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -artifact_prefix=$(F)/$*- \
-		$(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) $(F)/corpus/$* $(wildcard tests/fuzz/corpus/$*)
-	@echo "fuzz $*: $(FUZZ_TIME) s, nothing found"
+	@mkdir -p $(F)/corpus/fuzz_$*
+	@$< -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -verbosity=1 -artifact_prefix=$(F)/$*- \
+		$(patsubst %,-dict=%,$(wildcard tests/fuzz/fuzz_$*.dict)) $(F)/corpus/fuzz_$* \
+		$(wildcard tests/fuzz/corpus/fuzz_$*) >$<.log 2>&1 || { tail -n 60 $<.log; exit 1; }
+	@sed -n 's/^Done/fuzz $*: nothing found in/p' $<.log
 
 fuzz-replay: $(FUZZERS:%=replay-%)
 $(FUZZERS:%=replay-%): replay-%: $(S)/replay_%
-	@$< tests/fuzz/corpus/$*
+	@$< tests/fuzz/corpus/fuzz_$* >$<.log 2>&1 || { tail -n 40 $<.log; exit 1; }
+	@sed -n 's/^ok 1 - //p' $<.log
 
 # ---- Size and speed -------------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ bench: $(B)/dnproxy $(BENCH_TOOLS)
 
 # ---- Lint -----------------------------------------------------------------------------------------
 
-LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/unit $(VERSIONS)
+LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/unit $(MAIN_DEFS)
 LINT_SRC    = $(wildcard src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c)
 LINT_SCRIPT = $(wildcard tests/*.sh tests/*/*.sh deploy/*.sh .ci/run)
 
@@ -141,7 +143,7 @@ lint-man:
 	mandoc -T lint -W warning $(wildcard doc/*.8)
 lint-cppcheck:
 	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
-		--enable=warning,performance,portability -j$(JOBS) -Iinclude $(VERSIONS) $(wildcard src/*.c)
+		--enable=warning,performance,portability -j$(JOBS) -Iinclude $(MAIN_DEFS) $(wildcard src/*.c)
 
 # gcc's analyzer and clang-tidy take a while: one target a file, so that they run side by side.
 # The further warnings would be too noisy, or unknown to other compilers, in every build.

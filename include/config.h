@@ -38,15 +38,20 @@ struct config {
  * loopback, private, link-local and unique-local sources allowed. */
 void config_default(struct config *c);
 
-/* Reads text[0..len), the contents of a settings file called name in messages.  text need not end
- * in NUL.  Returns 0; or -1 with one line in err, "name:line:column: key: what, what to do", and *c
- * must not be used. */
+/* Reads text[0..len), the contents of a settings file called name in messages, into *c: the
+ * defaults, and over them what the file says.  Defaults never stand in for an upstream, which a
+ * file must name.  text need not end in NUL.  Returns 0; or -1 with one line in err,
+ * "name:line:column: key: what, what to do", and *c must not be used. */
 int config_read(struct config *c, const char *text, size_t len, const char *name, char err[CONFIG_ERROR_MAX]);
 
-/* Lets DNPROXY_HOST, DNPROXY_PORT, DNPROXY_UPSTREAM_IP, DNPROXY_UPSTREAM_HOSTNAME and
- * DNPROXY_LOG_LEVEL override what is set.  An empty variable counts as not set.  Called after
- * config_default() and config_read(); from_file says whether a file was read.  get is getenv() or
- * a test's own.  Returns 0; or -1 with one line in err that names the variable. */
+/* Lets the environment override what is set: DNPROXY_HOST (addresses, with commas or spaces between
+ * them), DNPROXY_PORT, DNPROXY_LOG_LEVEL, DNPROXY_UPSTREAM_IP ("192.0.2.1", or with a port
+ * "192.0.2.1@8853", "2001:db8::1@8853") and DNPROXY_UPSTREAM_HOSTNAME.  An empty variable counts as
+ * not set.  The last two change the one upstream there is; when there are several they must come
+ * together, and are the only upstream then.  Without a file (from_file false) an address needs its
+ * hostname too: the built-in one belongs to another server.
+ * Called after config_default() or config_read().  get is getenv() or a test's own.  Returns 0; or
+ * -1 with one line in err that names the variable, and *c must not be used. */
 int config_environment(struct config *c, char *(*get)(const char *), bool from_file,
 		       char err[CONFIG_ERROR_MAX]);
 

@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "bytes.h"
+#include "text.h"
 
 /* The longest literal without its zone, and the longest zone with its NUL. */
 #define LITERAL_MAX (INET6_ADDRSTRLEN - 1)
@@ -123,35 +125,86 @@ prefix_parse(struct prefix *p, const char *text)
 	return 0;
 }
 
-static const char *
-literal_text(char out[INET6_ADDRSTRLEN], unsigned family, const uint8_t *ip)
+/* Where the groups that "::" stands for begin: the first longest run of at least two that are 0
+ * (RFC 5952 section 4.2).  *n is their number, 0 = none. */
+static unsigned
+longest_zeros(const uint8_t *ip, unsigned *n)
 {
-	const char *text = inet_ntop(family == ADDR_V4 ? AF_INET : AF_INET6, ip, out, INET6_ADDRSTRLEN);
+	unsigned best = 0, run = 0;
 
-	return family == ADDR_NONE || text == NULL ? "none" : text;
+	*n = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		run = get16(ip + 2 * i) == 0 ? run + 1 : 0;
+		if (run > *n && run > 1) {
+			*n = run;
+			best = i + 1 - run;
+		}
+	}
+	return best;
+}
+
+static bool
+is_mapped(const uint8_t *ip)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(ip, mapped, sizeof(mapped)) == 0;
+}
+
+static size_t
+v4_text(char *out, size_t cap, const uint8_t *ip)
+{
+	return (size_t)text_make(out, cap, "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
+}
+
+/* inet_ntop() would do, but the C library's draws in all of printf with it. */
+static size_t
+literal_text(char *out, size_t cap, unsigned family, const uint8_t *ip)
+{
+	unsigned zeros, first = longest_zeros(ip, &zeros);
+	size_t used = 0;
+
+	if (family == ADDR_V4)
+		return v4_text(out, cap, ip);
+	if (family != ADDR_V6)
+		return (size_t)text_make(out, cap, "none");
+	if (is_mapped(ip)) {
+		used = (size_t)text_make(out, cap, "::ffff:");
+		return used + v4_text(out + used, cap - used, ip + 12);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		if (zeros > 0 && i == first) {
+			used += (size_t)text_make(out + used, cap - used, "::");
+			i += zeros - 1;
+			continue;
+		}
+		used += (size_t)text_make(out + used, cap - used, "%s%x",
+					  i == 0 || (zeros > 0 && i == first + zeros) ? "" : ":",
+					  get16(ip + 2 * i));
+	}
+	return used;
 }
 
 char *
 addr_text(char out[ADDR_TEXT_MAX], const struct addr *a)
 {
-	char literal[INET6_ADDRSTRLEN], zone[12] = "", port[8] = "";
 	bool brackets = a->family == ADDR_V6 && a->port != 0;
+	size_t used = brackets ? (size_t)text_make(out, ADDR_TEXT_MAX, "[") : 0;
 
+	used += literal_text(out + used, ADDR_TEXT_MAX - used, a->family, a->ip);
 	if (a->scope != 0)
-		snprintf(zone, sizeof(zone), "%%%u", (unsigned)a->scope);
+		used += (size_t)text_make(out + used, ADDR_TEXT_MAX - used, "%%%u", (unsigned)a->scope);
 	if (a->port != 0)
-		snprintf(port, sizeof(port), "@%u", (unsigned)a->port);
-	snprintf(out, ADDR_TEXT_MAX, "%s%s%s%s%s", brackets ? "[" : "", literal_text(literal, a->family, a->ip),
-		 zone, brackets ? "]" : "", port);
+		text_make(out + used, ADDR_TEXT_MAX - used, "%s@%u", brackets ? "]" : "", (unsigned)a->port);
 	return out;
 }
 
 char *
 prefix_text(char out[ADDR_TEXT_MAX], const struct prefix *p)
 {
-	char literal[INET6_ADDRSTRLEN];
+	size_t used = literal_text(out, ADDR_TEXT_MAX, p->family, p->ip);
 
-	snprintf(out, ADDR_TEXT_MAX, "%s/%u", literal_text(literal, p->family, p->ip), (unsigned)p->bits);
+	text_make(out + used, ADDR_TEXT_MAX - used, "/%u", (unsigned)p->bits);
 	return out;
 }
 
@@ -165,13 +218,12 @@ addr_same(const struct addr *a, const struct addr *b)
 bool
 prefix_has(const struct prefix *p, const struct addr *a)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	unsigned family = a->family, whole = p->bits / 8, rest = p->bits % 8;
 	const uint8_t *ip = a->ip;
 
-	if (family == ADDR_V6 && memcmp(ip, mapped, sizeof(mapped)) == 0) {
+	if (family == ADDR_V6 && is_mapped(ip)) {
 		family = ADDR_V4;
-		ip += sizeof(mapped);
+		ip += 12;
 	}
 	if (family != p->family || family == ADDR_NONE || memcmp(p->ip, ip, whole) != 0)
 		return false;

@@ -3,8 +3,9 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "text.h"
 
 /* A collection that is being read.  Its entries begin in column indent.  While open, its newest
  * entry (slot) has no value yet.  The lowest frame stands for the document, whose one entry is the
@@ -70,7 +71,7 @@ fail(struct reader *r, size_t at, const char *fmt, ...)
 
 	r->y->at = mark(r, at);
 	va_start(ap, fmt);
-	vsnprintf(r->y->error, sizeof(r->y->error), fmt, ap);
+	text_make_v(r->y->error, sizeof(r->y->error), fmt, ap);
 	va_end(ap);
 	return -1;
 }
@@ -174,7 +175,7 @@ check_characters(struct reader *r)
 		if (c == '\r')
 			return fail(r, i, "a carriage return without a newline; end lines with LF or CR LF");
 		if (!is_printable(c))
-			return fail(r, i, "the character U+%04X is not supported; remove it", (unsigned)c);
+			return fail(r, i, "the character U+%04x is not supported; remove it", (unsigned)c);
 		i += n;
 	}
 	return 0;
@@ -737,8 +738,8 @@ yaml_path(char out[YAML_PATH_MAX], const struct yaml *y, size_t node)
 	}
 	out[0] = '\0';
 	while (levels > 0 && used < YAML_PATH_MAX - 1) {
-		int n = snprintf(out + used, YAML_PATH_MAX - used, "%s%s", used > 0 ? "." : "",
-				 yaml_key(y, way[--levels]));
+		int n = text_make(out + used, YAML_PATH_MAX - used, "%s%s", used > 0 ? "." : "",
+				  yaml_key(y, way[--levels]));
 
 		used += n > 0 ? (size_t)n : 0;
 	}

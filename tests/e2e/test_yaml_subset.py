@@ -30,7 +30,7 @@ def yaml_tree(tmp_path_factory):
     subprocess.run(
         ["gcc", "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fsanitize=address,undefined",
          "-fno-sanitize-recover=undefined", "-Iinclude", "-o", program,
-         "tests/tools/yaml_tree.c", "src/yaml.c"],
+         "tests/tools/yaml_tree.c", "src/yaml.c", "src/text.c"],
         cwd=ROOT, check=True)
     return program
 
@@ -209,20 +209,26 @@ class Maker:
         text = self.r.choice(["\n", "\n", "\r\n"]).join(lines) + self.r.choice(["", "\n", "\n\n"])
         return tree, self.r.choice([b"", b"", b"\xef\xbb\xbf"]) + text.encode()
 
-    DAMAGE = [b" ", b"  ", b"\n", b":", b": ", b" :", b"-", b"- ", b"\n- ", b"\n  - ", b"#", b" #", b"'", b'"', b"[",
-              b"]", b",", b"{", b"}", b"?", b"? ", b"&a ", b"*a", b"!", b"|", b">", b"%", b"\t", b"\r", b"\r\n",
-              b"\\", b"---\n", b"\n---\n", b"...", b"\n...\n", b"<<: ", b"a: b", b"\n a", b"\x00", b"\xff", b"\xc2\x85",
-              b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\x7f", b"\xc3", b"\xed\xa0\x80", b"::", b"\\x4", b"\\n", b"~", b"\n\n"]
+    SYNTAX = ["", " ", "  ", "\n", ":", ": ", " :", "-", "- ", "\n- ", "\n  - ", "#", " #", "'", '"', "[", "]", ",", "{",
+              "}", "?", "? ", "&a ", "*a", "!", "|", ">", "%", "\r\n", "\\", "\n---\n", "\n...\n", "<<: ", "a: b",
+              "\n a", "::", "\\x4", "\\n", "~", "\n\n", "\n  ", "''", '""', "b:\n", "[x]", "- - ", "=", "..."]
+    OCTETS = [b"\t", b"\r", b"\0", b"\xff", b"\xc2\x85", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\x7f", b"\xc3",
+              b"\xed\xa0\x80", b"\x1b", b"\xc2\xa0", b"\xf4\x90\x80\x80", b"\xef\xbf\xbe", b"\xf0\x9f\xbf\xbe"]
+
+    def piece(self):
+        return self.r.choice(self.OCTETS) if self.r.random() < 0.02 else self.r.choice(self.SYNTAX).encode()
 
     def damage(self, text):
         for _ in range(self.r.randrange(1, 4)):
             at = self.r.randrange(len(text) + 1)
             cut = self.r.choice([0, 0, 1, 2, 5])
-            text = text[:at] + self.r.choice(self.DAMAGE + [b""]) + text[at + cut:]
+            text = text[:at] + self.piece() + text[at + cut:]
         return text
 
     def soup(self):
-        return b"".join(self.r.choice(self.DAMAGE + [b"a", b"b", b"a", b" ", b" ", b"\n", b"\n", b"c: "])
+        """Pieces of syntax in any order: much of it is YAML, little of it is ours."""
+        words = [b"a", b"b", b" ", b"\n", b"c: ", b"d:\n", b"- ", b"  "]
+        return b"".join(self.r.choice(words) if self.r.random() < 0.7 else self.piece()
                         for _ in range(self.r.randrange(1, 14)))
 
 

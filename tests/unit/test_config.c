@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+
+#define UPSTREAM "upstream:\n  ip: 192.0.2.1\n  hostname: dns.example\n"
+
+static struct config c;
+static char err[CONFIG_ERROR_MAX];
+
+/* Reads settings from an exact copy, so that a sanitizer sees every octet too far. */
+static int
+read_settings(const char *text)
+{
+	size_t len = strlen(text);
+	char *copy = malloc(len + 1);
+	int result;
+
+	assert_non_null(copy);
+	memcpy(copy, text, len);
+	copy = realloc(copy, len > 0 ? len : 1);
+	result = config_read(&c, copy, len, "dnproxy.yml", err);
+	free(copy);
+	return result;
+}
+
+static void
+assert_read(const char *text)
+{
+	if (read_settings(text) == -1)
+		fail_msg("%s", err);
+}
+
+static void
+assert_refused(const char *text, const char *words)
+{
+	assert_int_equal(read_settings(text), -1);
+	assert_string_equal(err, words);
+}
+
+static void
+assert_addr(const struct addr *a, const char *text)
+{
+	char shown[ADDR_TEXT_MAX];
+
+	assert_string_equal(addr_text(shown, a), text);
+}
+
+/* ---- Environment ---------------------------------------------------------------------------- */
+
+static const char *variables[8][2];
+
+static char *
+get(const char *name)
+{
+	for (size_t i = 0; i < 8 && variables[i][0] != NULL; i++) {
+		if (strcmp(variables[i][0], name) == 0)
+			return (char *)(uintptr_t)variables[i][1];
+	}
+	return NULL;
+}
+
+static int
+with_environment(bool from_file, const char *a, const char *av, const char *b, const char *bv)
+{
+	memset(variables, 0, sizeof(variables));
+	variables[0][0] = a;
+	variables[0][1] = av;
+	variables[1][0] = b;
+	variables[1][1] = bv;
+	return config_environment(&c, get, from_file, err);
+}
+
+/* ---- Tests ---------------------------------------------------------------------------------- */
+
+static void
+defaults_are_those_of_the_readme(void **state)
+{
+	(void)state;
+	config_default(&c);
+	assert_int_equal(c.listens, 1);
+	assert_addr(&c.listen[0], "127.0.0.1@53");
+	assert_int_equal(c.port, 53);
+	assert_int_equal(c.upstreams, 1);
+	assert_addr(&c.upstream[0].addr, "1.1.1.1@853");
+	assert_string_equal(c.upstream[0].hostname, "cloudflare-dns.com");
+	assert_int_equal(c.allows, 8);
+	assert_string_equal(c.trust_anchors, "");
+	assert_int_equal(c.udp_size, UDP_SIZE_DEFAULT);
+	assert_int_equal(c.max_queries, QUERIES_DEFAULT);
+	assert_int_equal(c.tcp_clients, TCP_CLIENTS_DEFAULT);
+	assert_int_equal(c.tcp_per_address, TCP_PER_ADDRESS_DEFAULT);
+	assert_int_equal(c.level, LOG_LEVEL_INFO);
+	assert_false(c.log_queries);
+}
+
+static void
+loopback_private_link_local_and_unique_local_sources_are_allowed(void **state)
+{
+	static const struct {
+		const char *addr;
+		bool allowed;
+	} rows[] = {{"127.0.0.1", true},   {"::1", true},	  {"10.9.8.7", true},	  {"172.16.0.1", true},
+		    {"172.32.0.1", false}, {"192.168.1.1", true}, {"169.254.1.1", true},  {"fe80::1%1", true},
+		    {"fd12::1", true},	   {"8.8.8.8", false},	  {"2001:db8::1", false}, {"0.0.0.0", false}};
+
+	(void)state;
+	config_default(&c);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct addr a;
+		bool allowed = false;
+
+		assert_int_equal(addr_parse(&a, rows[i].addr), 0);
+		for (size_t k = 0; k < c.allows; k++)
+			allowed |= prefix_has(&c.allow[k], &a);
+		if (allowed != rows[i].allowed)
+			fail_msg("%s", rows[i].addr);
+	}
+}
+
+static void
+the_original_four_keys_work_quoted_or_not(void **state)
+{
+	static const char *const files[] = {
+		"dnproxy:\n  host: 0.0.0.0\n  port: 5353\nupstream:\n  ip: 9.9.9.9\n  hostname: "
+		"dns.quad9.net\n",
+		"dnproxy:\n  host: '0.0.0.0'\n  port: '5353'\nupstream:\n  ip: '9.9.9.9'\n  hostname: "
+		"'dns.quad9.net'\n",
+		"upstream:\n    hostname: \"dns.quad9.net\"\n    ip: \"9.9.9.9\"\ndnproxy:\n    port: "
+		"\"5353\"\n"
+		"    host: \"0.0.0.0\"",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		assert_read(files[i]);
+		assert_int_equal(c.listens, 1);
+		assert_addr(&c.listen[0], "0.0.0.0@5353");
+		assert_int_equal(c.upstreams, 1);
+		assert_addr(&c.upstream[0].addr, "9.9.9.9@853");
+		assert_string_equal(c.upstream[0].hostname, "dns.quad9.net");
+		assert_int_equal(c.allows, 8);
+	}
+}
+
+static void
+every_key_is_read(void **state)
+{
+	(void)state;
+	assert_read("dnproxy:\n  host: [127.0.0.1, '::1', \"fe80::1%1\"]\n  port: 5300\n  allow:\n  - "
+		    "192.0.2.0/24\n"
+		    "  - 2001:db8::/32\n  udp_size: 4096\n  max_queries: 64\n  tcp_clients: 1\n"
+		    "  tcp_per_address: 900\nupstream:\n- ip: 192.0.2.1\n  port: 8853\n  hostname: a.example.\n"
+		    "- hostname: _b.example\n  ip: 2001:db8::1\ntls:\n  trust_anchors: /etc/ca.pem\n"
+		    "log:\n  level: debug\n  queries: true\n");
+	assert_int_equal(c.listens, 3);
+	assert_addr(&c.listen[1], "[::1]@5300");
+	assert_addr(&c.listen[2], "[fe80::1%1]@5300");
+	assert_int_equal(c.allows, 2);
+	assert_int_equal(c.udp_size, 4096);
+	assert_int_equal(c.max_queries, 64);
+	assert_int_equal(c.tcp_clients, 1);
+	assert_int_equal(c.tcp_per_address, 900);
+	assert_int_equal(c.upstreams, 2);
+	assert_addr(&c.upstream[0].addr, "192.0.2.1@8853");
+	assert_string_equal(c.upstream[0].hostname, "a.example");
+	assert_addr(&c.upstream[1].addr, "[2001:db8::1]@853");
+	assert_string_equal(c.upstream[1].hostname, "_b.example");
+	assert_string_equal(c.trust_anchors, "/etc/ca.pem");
+	assert_int_equal(c.level, LOG_LEVEL_DEBUG);
+	assert_true(c.log_queries);
+}
+
+static void
+colons_need_no_quotes_where_yaml_needs_none(void **state)
+{
+	(void)state;
+	assert_read("dnproxy:\n  host: ::1\n" UPSTREAM);
+	assert_addr(&c.listen[0], "[::1]@53");
+	assert_read("dnproxy:\n  host:\n  - ::1\n  - 2a09::1\n  allow: [2a09::/32, '::/0']\n" UPSTREAM);
+	assert_addr(&c.listen[1], "[2a09::1]@53");
+	assert_read("dnproxy:\n  host: '::'\n" UPSTREAM);
+	assert_addr(&c.listen[0], "[::]@53");
+	assert_refused("dnproxy:\n  host: ::\n" UPSTREAM,
+		       "dnproxy.yml:2:10: a colon ends a key here; put quotes around a value that ends in : or "
+		       "holds \": \"");
+	assert_int_equal(read_settings("dnproxy:\n  host: 2a09::\n" UPSTREAM), -1);
+	assert_non_null(strstr(err, "put quotes around"));
+	assert_int_equal(read_settings("dnproxy:\n  host:\n  - 2a09::\n" UPSTREAM), -1);
+	assert_int_equal(read_settings("dnproxy:\n  host: [::1]\n" UPSTREAM), -1);
+	assert_non_null(strstr(err, "put quotes around"));
+}
+
+static void
+a_section_without_keys_keeps_its_defaults(void **state)
+{
+	(void)state;
+	assert_read("log:\n  # level: debug\ndnproxy:\n" UPSTREAM);
+	assert_int_equal(c.level, LOG_LEVEL_INFO);
+	assert_addr(&c.listen[0], "127.0.0.1@53");
+}
+
+static void
+errors_say_place_key_value_and_what_is_expected(void **state)
+{
+	static const char *const rows[][2] = {
+		{UPSTREAM "  port: 70000\n", "dnproxy.yml:4:9: upstream.port: 70000 is outside 1..65535"},
+		{UPSTREAM "  port: 0\n", "dnproxy.yml:4:9: upstream.port: 0 is outside 1..65535"},
+		{UPSTREAM "  port: 99999999999999999999999\n",
+		 "dnproxy.yml:4:9: upstream.port: 99999999999999999999999 is outside 1..65535"},
+		{UPSTREAM "  port: 4294967349\n",
+		 "dnproxy.yml:4:9: upstream.port: 4294967349 is outside 1..65535"},
+		{UPSTREAM "  port: 0x35\n",
+		 "dnproxy.yml:4:9: upstream.port: \"0x35\" is not a whole number (1..65535)"},
+		{UPSTREAM "  port: 053\n", "dnproxy.yml:4:9: upstream.port: \"053\" begins with 0, which some "
+					   "read as octal; leave the 0 out"},
+		{UPSTREAM "  port: [853]\n", "dnproxy.yml:4:9: upstream.port: takes one value, not a list"},
+		{UPSTREAM "  port:\n", "dnproxy.yml:4:3: upstream.port: has no value; give one, or leave the "
+				       "key out for the default"},
+		{UPSTREAM "  port:\n    a: b\n",
+		 "dnproxy.yml:5:5: upstream.port: takes a value, not keys below it"},
+		{"dnproxy:\n  udp_size: 511\n" UPSTREAM,
+		 "dnproxy.yml:2:13: dnproxy.udp_size: 511 is outside 512..4096"},
+		{"dnproxy:\n  host: localhost\n" UPSTREAM, "dnproxy.yml:2:9: dnproxy.host: \"localhost\" is "
+							   "not an IPv4 or IPv6 address (names are not looked "
+							   "up; ports stand apart)"},
+		{"dnproxy:\n  host: [127.0.0.1, 127.0.0.1]\n" UPSTREAM,
+		 "dnproxy.yml:2:21: dnproxy.host: 127.0.0.1 is listed twice"},
+		{"dnproxy:\n  host: []\n" UPSTREAM,
+		 "dnproxy.yml:2:9: dnproxy.host: this list is empty; leave the key out for the default"},
+		{"dnproxy:\n  host:\n  - a: b\n" UPSTREAM,
+		 "dnproxy.yml:3:5: dnproxy.host: expected a value here"},
+		{"dnproxy:\n  host: fe80::1\n" UPSTREAM, "dnproxy.yml:2:9: dnproxy.host: fe80::1 is link-local "
+							 "and needs its interface, as in fe80::1%eth0"},
+		{"dnproxy:\n  allow:\n  - 10.0.0.1/8\n" UPSTREAM,
+		 "dnproxy.yml:3:5: dnproxy.allow: \"10.0.0.1/8\" is not a prefix such as 192.168.0.0/16 or "
+		 "fd00::/8 "
+		 "(bits behind its length are 0)"},
+		{"dnproxy:\n  allow: [::/0]\n" UPSTREAM,
+		 "dnproxy.yml:2:11: a value cannot begin with this colon; put quotes around it"},
+		{"dnproxy: 53\n" UPSTREAM, "dnproxy.yml:1:10: dnproxy: expected keys below it, such as host:"},
+		{"dnproxy:\n- host: ::1\n" UPSTREAM,
+		 "dnproxy.yml:2:1: dnproxy: expected keys below it, such as host:"},
+		{"- a\n", "dnproxy.yml:1:1: expected keys such as dnproxy: and upstream:, not a list"},
+		{UPSTREAM "log:\n  level: loud\n",
+		 "dnproxy.yml:5:10: log.level: \"loud\" is none of error, warn, info, debug"},
+		{UPSTREAM "log:\n  queries: yes\n",
+		 "dnproxy.yml:5:12: log.queries: \"yes\" is none of false, true"},
+		{"upstream:\n  ip: 0.0.0.0\n  hostname: a\n",
+		 "dnproxy.yml:2:7: upstream.ip: 0.0.0.0 is not the address of a server"},
+		{"upstream: 1.1.1.1\n", "dnproxy.yml:1:11: upstream: expected keys below it, such as ip:"},
+		{"upstream:\n- 1.1.1.1\n", "dnproxy.yml:2:3: upstream: expected ip: and hostname: here"},
+		{"a:\n\tb: c\n",
+		 "dnproxy.yml:2:1: a tab is not supported here; indent and separate with spaces"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_refused(rows[i][0], rows[i][1]);
+}
+
+static void
+a_file_must_name_an_upstream_and_its_hostname(void **state)
+{
+	static const char none[] = "dnproxy.yml:1:1: upstream: the file names no upstream; add upstream: with "
+				   "ip: and hostname: below it";
+
+	(void)state;
+	assert_refused("", none);
+	assert_refused("# empty\n", none);
+	assert_refused("dnproxy:\n  port: 53\n", none);
+	assert_refused("upstream:\n", none);
+	assert_refused("upstream: []\n", none);
+	assert_refused("upstream:\n  hostname: a.example\n",
+		       "dnproxy.yml:2:3: upstream.ip: an upstream needs an address; add ip: ...");
+	assert_refused(
+		"upstream:\n  ip: 192.0.2.1\n",
+		"dnproxy.yml:2:3: upstream.hostname: an upstream without a hostname cannot be authenticated; "
+		"add hostname: ...");
+	assert_refused(
+		"upstream:\n- ip: 192.0.2.1\n  hostname: a\n- ip: 192.0.2.2\n",
+		"dnproxy.yml:4:3: upstream.hostname: an upstream without a hostname cannot be authenticated; "
+		"add hostname: ...");
+	assert_refused(
+		"upstream:\n  ip: 192.0.2.1\n  hostname:\n",
+		"dnproxy.yml:3:3: upstream.hostname: has no value; give one, or leave the key out for the "
+		"default");
+}
+
+static void
+an_unknown_key_is_refused_with_the_nearest_known_one(void **state)
+{
+	static const char *const rows[][2] = {
+		{"dnproxy:\n  prot: 53\n",
+		 "2:3: dnproxy.prot: unknown key; the nearest known one is dnproxy.port"},
+		{"dnproxy:\n  hosts: ::1\n",
+		 "2:3: dnproxy.hosts: unknown key; the nearest known one is dnproxy.host"},
+		{"dnproxy:\n  ip: ::1\n", "2:3: dnproxy.ip: unknown key; the nearest known one is upstream.ip"},
+		{"port: 53\n", "1:1: port: unknown key; the nearest known one is dnproxy.port"},
+		{"upstreams:\n", "1:1: upstreams: unknown key; the nearest known one is upstream"},
+		{"DNPROXY:\n", "1:1: DNPROXY: unknown key; the nearest known one is "},
+		{"upstream:\n- ip: ::1\n  host_name: x\n",
+		 "3:3: upstream.host_name: unknown key; the nearest known one is upstream.hostname"},
+		{"log:\n  query: true\n", "2:3: log.query: unknown key; the nearest known one is log.queries"},
+		{"tls:\n  level:\n    level: x\n",
+		 "2:3: tls.level: unknown key; the nearest known one is log.level"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char expected[CONFIG_ERROR_MAX];
+
+		snprintf(expected, sizeof(expected), "dnproxy.yml:%s", rows[i][1]);
+		assert_int_equal(read_settings(rows[i][0]), -1);
+		err[strlen(expected)] = '\0';
+		assert_string_equal(err, expected);
+	}
+}
+
+static void
+a_doubled_key_is_refused_and_the_first_one_named(void **state)
+{
+	(void)state;
+	assert_refused(UPSTREAM "  ip: 192.0.2.2\n",
+		       "dnproxy.yml:4:3: upstream.ip: given twice; the first one is on line 2");
+	assert_refused(UPSTREAM UPSTREAM, "dnproxy.yml:4:1: upstream: given twice; the first one is on line 1");
+}
+
+static void
+a_hostname_is_letters_digits_hyphens_and_underscores(void **state)
+{
+	static const char *const bad[] = {
+		"''",
+		"'.'",
+		"a..b",
+		".a",
+		"a b",
+		"'a*'",
+		"a.b..",
+		"a/b",
+		"a:b",
+		"grüße.de",
+		"'1.1.1.1'",
+		"'::1'",
+		"1.1.1.1.",
+		"'[::1]'",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"};
+	static const char *const good[] = {
+		"a", "A-b_c.9", "1dot1dot1dot1.cloudflare-dns.com", "xn--grsse-kva.de.",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"};
+	char file[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(file, sizeof(file), "upstream:\n  ip: ::1\n  hostname: %s\n", bad[i]);
+		if (read_settings(file) == 0)
+			fail_msg("%s is taken", bad[i]);
+		if (strstr(err, "upstream.hostname: ") == NULL)
+			fail_msg("%s", err);
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		snprintf(file, sizeof(file), "upstream:\n  ip: ::1\n  hostname: %s\n", good[i]);
+		assert_read(file);
+	}
+	assert_refused(
+		"upstream:\n  ip: ::1\n  hostname: 1.1.1.1\n",
+		"dnproxy.yml:3:13: upstream.hostname: \"1.1.1.1\" is an address; expected is the name in the "
+		"server's certificate");
+}
+
+/* A name of n characters in labels of up to 63. */
+static const char *
+long_name(size_t n)
+{
+	static char file[512];
+	int used = snprintf(file, sizeof(file), "upstream:\n  ip: ::1\n  hostname: ");
+
+	for (size_t i = 0; i < n; i++)
+		file[used++] = i % 64 == 63 ? '.' : 'a';
+	file[used] = '\0';
+	return file;
+}
+
+static void
+a_hostname_has_at_most_253_characters(void **state)
+{
+	(void)state;
+	assert_read(long_name(253));
+	assert_int_equal(strlen(c.upstream[0].hostname), 253);
+	assert_refused(long_name(254),
+		       "dnproxy.yml:3:13: upstream.hostname: a hostname has at most 253 characters");
+}
+
+static void
+lists_have_bounds(void **state)
+{
+	char file[4096];
+	int used = snprintf(file, sizeof(file), "dnproxy:\n  host:\n");
+
+	(void)state;
+	for (unsigned i = 1; i <= LISTEN_MAX + 1; i++)
+		used += snprintf(file + used, sizeof(file) - (size_t)used, "  - 127.0.0.%u\n", i);
+	snprintf(file + used, sizeof(file) - (size_t)used, UPSTREAM);
+	assert_refused(file, "dnproxy.yml:19:5: dnproxy.host: more than 16 entries are not supported");
+
+	used = snprintf(file, sizeof(file), "upstream:\n");
+	for (unsigned i = 1; i <= UPSTREAMS_MAX + 1; i++)
+		used += snprintf(file + used, sizeof(file) - (size_t)used, "- ip: 127.0.0.%u\n  hostname: a\n",
+				 i);
+	assert_refused(file, "dnproxy.yml:18:3: upstream: more than 8 upstreams are not supported");
+}
+
+static void
+a_path_has_a_bound(void **state)
+{
+	char file[1024] = UPSTREAM "tls:\n  trust_anchors: /";
+	size_t begin = strlen(file);
+
+	(void)state;
+	memset(file + begin, 'x', CONFIG_PATH_MAX - 2);
+	assert_read(file);
+	assert_int_equal(strlen(c.trust_anchors), CONFIG_PATH_MAX - 1);
+	file[begin + CONFIG_PATH_MAX - 2] = 'x';
+	assert_refused(file, "dnproxy.yml:5:18: tls.trust_anchors: a path has at most 255 octets");
+}
+
+static void
+an_upstream_that_is_dnproxy_itself_is_refused(void **state)
+{
+	static const struct {
+		const char *host, *ip;
+		bool refused;
+	} rows[] = {
+		{"127.0.0.1", "127.0.0.1", true},
+		{"127.0.0.1", "127.0.0.2", false},
+		{"0.0.0.0", "127.0.0.2", true},
+		{"0.0.0.0", "'::1'", false},
+		{"'::'", "'::1'", true},
+		{"'::'", "2001:db8::1", false},
+		{"2001:db8::1", "2001:db8::1", true},
+	};
+	char file[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(file, sizeof(file),
+			 "dnproxy:\n  port: 853\n  host: %s\nupstream:\n  ip: %s\n  hostname: a\n",
+			 rows[i].host, rows[i].ip);
+		if (rows[i].refused != (read_settings(file) == -1))
+			fail_msg("%s %s", rows[i].host, rows[i].ip);
+	}
+	assert_refused(
+		"dnproxy:\n  port: 8853\nupstream:\n- ip: ::1\n  hostname: a\n- ip: 127.0.0.1\n"
+		"  hostname: a\n  port: 8853\n",
+		"dnproxy.yml:6:3: upstream: the upstream 127.0.0.1@8853 is where dnproxy itself listens");
+}
+
+static void
+the_environment_overrides_file_and_defaults(void **state)
+{
+	(void)state;
+	config_default(&c);
+	assert_int_equal(
+		with_environment(false, "DNPROXY_HOST", "0.0.0.0, :: ,192.0.2.1", "DNPROXY_PORT", "5353"), 0);
+	assert_int_equal(c.listens, 3);
+	assert_addr(&c.listen[0], "0.0.0.0@5353");
+	assert_addr(&c.listen[1], "[::]@5353");
+	assert_addr(&c.listen[2], "192.0.2.1@5353");
+	assert_read("log:\n  level: error\n" UPSTREAM);
+	assert_int_equal(with_environment(true, "DNPROXY_LOG_LEVEL", "debug", NULL, NULL), 0);
+	assert_int_equal(c.level, LOG_LEVEL_DEBUG);
+}
+
+static void
+an_empty_variable_counts_as_not_set(void **state)
+{
+	(void)state;
+	config_default(&c);
+	assert_int_equal(with_environment(false, "DNPROXY_PORT", "", "DNPROXY_UPSTREAM_IP", ""), 0);
+	assert_addr(&c.listen[0], "127.0.0.1@53");
+	assert_addr(&c.upstream[0].addr, "1.1.1.1@853");
+}
+
+static void
+errors_name_the_variable(void **state)
+{
+	static const char *const rows[][3] = {
+		{"DNPROXY_PORT", "70000", "DNPROXY_PORT: 70000 is outside 1..65535"},
+		{"DNPROXY_PORT", "5\n3\x1b", "DNPROXY_PORT: \"5?3?\" is not a whole number (1..65535)"},
+		{"DNPROXY_HOST", ", ,", "DNPROXY_HOST: names nothing"},
+		{"DNPROXY_HOST", "::1,::1", "DNPROXY_HOST: ::1 is listed twice"},
+		{"DNPROXY_LOG_LEVEL", "x", "DNPROXY_LOG_LEVEL: \"x\" is none of error, warn, info, debug"},
+		{"DNPROXY_UPSTREAM_IP", "x",
+		 "DNPROXY_UPSTREAM_IP: \"x\" is not an IPv4 or IPv6 address (names are not looked up; ports "
+		 "stand "
+		 "apart)"},
+		{"DNPROXY_UPSTREAM_IP", "192.0.2.1@",
+		 "DNPROXY_UPSTREAM_IP: \"\" is not a whole number (1..65535)"},
+		{"DNPROXY_UPSTREAM_IP", "::1@70000", "DNPROXY_UPSTREAM_IP: 70000 is outside 1..65535"},
+		{"DNPROXY_UPSTREAM_IP", "127.0.0.1@53",
+		 "DNPROXY_UPSTREAM_IP: the upstream 127.0.0.1@53 is where dnproxy itself listens"},
+		{"DNPROXY_UPSTREAM_HOSTNAME", "1.1.1.1",
+		 "DNPROXY_UPSTREAM_HOSTNAME: \"1.1.1.1\" is an address; expected is the name in the server's "
+		 "certificate"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_read(UPSTREAM);
+		assert_int_equal(with_environment(true, rows[i][0], rows[i][1], NULL, NULL), -1);
+		assert_string_equal(err, rows[i][2]);
+	}
+}
+
+static void
+an_address_without_a_file_needs_its_hostname(void **state)
+{
+	(void)state;
+	config_default(&c);
+	assert_int_equal(with_environment(false, "DNPROXY_UPSTREAM_IP", "9.9.9.9", NULL, NULL), -1);
+	assert_string_equal(err, "DNPROXY_UPSTREAM_HOSTNAME: is needed as well: an upstream without a hostname "
+				 "cannot be authenticated");
+	config_default(&c);
+	assert_int_equal(with_environment(false, "DNPROXY_UPSTREAM_IP", "2001:db8::1@8853",
+					  "DNPROXY_UPSTREAM_HOSTNAME", "dns.example."),
+			 0);
+	assert_addr(&c.upstream[0].addr, "[2001:db8::1]@8853");
+	assert_string_equal(c.upstream[0].hostname, "dns.example");
+}
+
+static void
+one_upstream_is_overridden_part_by_part(void **state)
+{
+	(void)state;
+	assert_read(UPSTREAM "  port: 8853\n");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.9", NULL, NULL), 0);
+	assert_addr(&c.upstream[0].addr, "192.0.2.9@8853");
+	assert_string_equal(c.upstream[0].hostname, "dns.example");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_HOSTNAME", "b.example", NULL, NULL), 0);
+	assert_addr(&c.upstream[0].addr, "192.0.2.9@8853");
+	assert_string_equal(c.upstream[0].hostname, "b.example");
+}
+
+static void
+several_upstreams_are_replaced_by_both_variables_only(void **state)
+{
+	static const char file[] = "upstream:\n- ip: ::1\n  hostname: a\n  port: 1\n- ip: ::2\n  hostname: b\n";
+
+	(void)state;
+	assert_read(file);
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.9", NULL, NULL), -1);
+	assert_string_equal(
+		err, "DNPROXY_UPSTREAM_HOSTNAME: is needed as well: the settings file names 2 upstreams, "
+		     "which both variables together replace");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_HOSTNAME", "c", NULL, NULL), -1);
+	assert_non_null(strstr(err, "DNPROXY_UPSTREAM_IP: is needed"));
+	assert_int_equal(
+		with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.9", "DNPROXY_UPSTREAM_HOSTNAME", "c"),
+		0);
+	assert_int_equal(c.upstreams, 1);
+	assert_addr(&c.upstream[0].addr, "192.0.2.9@853");
+	assert_string_equal(c.upstream[0].hostname, "c");
+}
+
+static void
+assert_reads_back(void)
+{
+	char first[CONFIG_TEXT_MAX], second[CONFIG_TEXT_MAX];
+	size_t len = config_print(&c, first);
+
+	assert_int_equal(len, strlen(first));
+	assert_true(len < CONFIG_TEXT_MAX - 1);
+	assert_read(first);
+	config_print(&c, second);
+	assert_string_equal(first, second);
+}
+
+static void
+what_is_printed_reads_back_the_same(void **state)
+{
+	(void)state;
+	config_default(&c);
+	assert_reads_back();
+	assert_addr(&c.listen[0], "127.0.0.1@53");
+	assert_string_equal(c.upstream[0].hostname, "cloudflare-dns.com");
+	assert_read(
+		"dnproxy:\n  host: ['::', 0.0.0.0]\n  allow: 192.0.2.1\ntls:\n  trust_anchors: 'a \\ \" b#: '\n"
+		"upstream:\n- ip: ::1\n  hostname: a\n- ip: ::2\n  port: 1\n  hostname: b\n");
+	assert_reads_back();
+	assert_string_equal(c.trust_anchors, "a \\ \" b#: ");
+	assert_int_equal(c.allows, 1);
+	assert_int_equal(c.upstreams, 2);
+	assert_int_equal(c.upstream[1].addr.port, 1);
+}
+
+static void
+the_longest_settings_fit_when_printed(void **state)
+{
+	struct addr wide;
+
+	(void)state;
+	config_default(&c);
+	assert_int_equal(addr_parse(&wide, "fe80:1111:2222:3333:4444:5555:6666:7777%4294967295"), 0);
+	for (c.listens = 0; c.listens < LISTEN_MAX; c.listens++) {
+		c.listen[c.listens] = wide;
+		c.listen[c.listens].ip[15] = (uint8_t)c.listens;
+	}
+	for (c.allows = 0; c.allows < ALLOW_MAX; c.allows++) {
+		c.allow[c.allows] = (struct prefix){.family = ADDR_V6, .bits = 128};
+		memcpy(c.allow[c.allows].ip, wide.ip, 16);
+		c.allow[c.allows].ip[15] = (uint8_t)c.allows;
+	}
+	for (c.upstreams = 0; c.upstreams < UPSTREAMS_MAX; c.upstreams++) {
+		c.upstream[c.upstreams].addr = wide;
+		c.upstream[c.upstreams].addr.port = 65535;
+		memset(c.upstream[c.upstreams].hostname, 'a', HOSTNAME_MAX);
+		for (size_t i = 63; i < HOSTNAME_MAX; i += 64)
+			c.upstream[c.upstreams].hostname[i] = '.';
+	}
+	memset(c.trust_anchors, '"', CONFIG_PATH_MAX - 1);
+	assert_reads_back();
+}
+
+static void
+help_names_every_key_that_is_printed(void **state)
+{
+	static const char *const names[] = {
+		"dnproxy.host",	       "dnproxy.port",	      "dnproxy.allow",		 "dnproxy.udp_size",
+		"dnproxy.max_queries", "dnproxy.tcp_clients", "dnproxy.tcp_per_address", "upstream.ip",
+		"upstream.port",       "upstream.hostname",   "tls.trust_anchors",	 "log.level",
+		"log.queries"};
+	char help[CONFIG_TEXT_MAX], text[CONFIG_TEXT_MAX], line[64];
+	size_t len;
+
+	(void)state;
+	len = config_help(help);
+	assert_int_equal(len, strlen(help));
+	config_default(&c);
+	config_print(&c, text);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(line, sizeof(line), "  %s\n", names[i]);
+		assert_non_null(strstr(help, line));
+		snprintf(line, sizeof(line), " %s:", strchr(names[i], '.') + 1);
+		assert_non_null(strstr(text, line));
+	}
+	assert_non_null(strstr(help, "default 53; 1..65535; $DNPROXY_PORT\n"));
+	assert_non_null(strstr(help, "default info; error|warn|info|debug; $DNPROXY_LOG_LEVEL\n"));
+	assert_non_null(strstr(help, "default 1.1.1.1; $DNPROXY_UPSTREAM_IP; a file must give it\n"));
+}
+
+static void
+the_example_file_says_the_defaults(void **state)
+{
+	static char file[CONFIG_FILE_MAX];
+	char defaults[CONFIG_TEXT_MAX], example[CONFIG_TEXT_MAX];
+	FILE *f = fopen("dnproxy.yml", "r");
+	size_t len;
+
+	(void)state;
+	if (f == NULL)
+		fail_msg("dnproxy.yml is not there; tests run in the top directory");
+	len = fread(file, 1, sizeof(file), f);
+	fclose(f);
+	if (config_read(&c, file, len, "dnproxy.yml", err) == -1)
+		fail_msg("%s", err);
+	config_print(&c, example);
+	config_default(&c);
+	config_print(&c, defaults);
+	assert_string_equal(example, defaults);
+	for (char *key = strtok(defaults, "\n"); key != NULL; key = strtok(NULL, "\n")) {
+		key += strspn(key, " -");
+		key[strcspn(key, ":") + (strchr(key, ':') != NULL)] = '\0';
+		if (key[0] != '"' && strstr(file, key) == NULL)
+			fail_msg("%s is missing", key);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_are_those_of_the_readme),
+		cmocka_unit_test(loopback_private_link_local_and_unique_local_sources_are_allowed),
+		cmocka_unit_test(the_original_four_keys_work_quoted_or_not),
+		cmocka_unit_test(every_key_is_read),
+		cmocka_unit_test(colons_need_no_quotes_where_yaml_needs_none),
+		cmocka_unit_test(a_section_without_keys_keeps_its_defaults),
+		cmocka_unit_test(errors_say_place_key_value_and_what_is_expected),
+		cmocka_unit_test(a_file_must_name_an_upstream_and_its_hostname),
+		cmocka_unit_test(an_unknown_key_is_refused_with_the_nearest_known_one),
+		cmocka_unit_test(a_doubled_key_is_refused_and_the_first_one_named),
+		cmocka_unit_test(a_hostname_is_letters_digits_hyphens_and_underscores),
+		cmocka_unit_test(a_hostname_has_at_most_253_characters),
+		cmocka_unit_test(lists_have_bounds),
+		cmocka_unit_test(a_path_has_a_bound),
+		cmocka_unit_test(an_upstream_that_is_dnproxy_itself_is_refused),
+		cmocka_unit_test(the_environment_overrides_file_and_defaults),
+		cmocka_unit_test(an_empty_variable_counts_as_not_set),
+		cmocka_unit_test(errors_name_the_variable),
+		cmocka_unit_test(an_address_without_a_file_needs_its_hostname),
+		cmocka_unit_test(one_upstream_is_overridden_part_by_part),
+		cmocka_unit_test(several_upstreams_are_replaced_by_both_variables_only),
+		cmocka_unit_test(what_is_printed_reads_back_the_same),
+		cmocka_unit_test(the_longest_settings_fit_when_printed),
+		cmocka_unit_test(help_names_every_key_that_is_printed),
+		cmocka_unit_test(the_example_file_says_the_defaults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -24,7 +24,7 @@ DESTDIR  =
 WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 CFLAGS   = $(OPT) -fno-pie -fstack-protector-strong
-LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,relro,-z,now -Wl,--build-id=none
+LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-O2 -Wl,--build-id=none
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 
@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 export SOURCE_DATE_EPOCH
 
-MODULES  = entropy now log addr frame dns yaml edns config chunks query proxy net cert trust tls udp tcp dot loop
+MODULES  = entropy now text log addr frame dns yaml edns config chunks query proxy net pem cert trust tls udp tcp dot loop
 SRC      = $(MODULES:%=src/%.c)
 OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
 
@@ -54,7 +54,10 @@ $(B)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 $(B)/anchors.o: $(B)/anchors.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(B)/main.o: CPPFLAGS += -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)
+BUILD_DATE := $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
+MAIN_DEFS   = -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH) \
+	      -DDNPROXY_BUILD_DATE='"$(BUILD_DATE)"'
+$(B)/main.o: CPPFLAGS += $(MAIN_DEFS)
 $(B)/main.o: Makefile
 
 install: $(B)/dnproxy

@@ -8,12 +8,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum cert_key {
+	CERT_KEY_OTHER, /* of a kind that no signature is checked with here */
+	CERT_KEY_RSA,
+	CERT_KEY_P256,
+	CERT_KEY_P384,
+	CERT_KEY_P521
+};
+
+/* A part of the certificate: offset and length in octets. */
+struct cert_part {
+	size_t at, len;
+};
+
 struct cert_facts {
 	int64_t not_before, not_after; /* seconds since 1970, UTC */
-	size_t spki_at, spki_len;      /* the whole SubjectPublicKeyInfo, its header included */
-	bool has_san;		       /* a subjectAltName extension */
-	bool has_eku;		       /* an extendedKeyUsage extension: */
-	bool server_auth;	       /* it allows serverAuth (or any usage) */
+	struct cert_part subject;      /* the whole Name, its header included */
+	struct cert_part spki;	       /* the whole SubjectPublicKeyInfo, its header included */
+	enum cert_key key;
+	struct cert_part modulus, exponent; /* of an RSA key, big-endian, without leading zeros */
+	struct cert_part point;		    /* of an elliptic curve key, as it stands there */
+	bool is_ca;			    /* basicConstraints says so */
+	bool has_san;			    /* a subjectAltName extension */
+	bool has_eku;			    /* an extendedKeyUsage extension: */
+	bool server_auth;		    /* it allows serverAuth (or any usage) */
 };
 
 /* Reads der[0..len).  Returns 0, or -1 when it is not a certificate that lies exactly in there. */

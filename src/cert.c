@@ -5,6 +5,8 @@
 
 enum der_tag {
 	DER_BOOLEAN = 0x01,
+	DER_INTEGER = 0x02,
+	DER_BITS = 0x03,
 	DER_OCTETS = 0x04,
 	DER_OID = 0x06,
 	DER_UTC_TIME = 0x17,
@@ -49,6 +51,7 @@ read_length(struct der *d, size_t *len)
 	return *len < (octets == 1 ? 0x80u : 0x100u) ? -1 : 0;
 }
 
+/* d is not part of *e. */
 static int
 next(struct der *d, struct element *e)
 {
@@ -146,6 +149,7 @@ read_validity(struct der *tbs, struct cert_facts *facts)
 
 /* ---- Extensions ----------------------------------------------------------------------------- */
 
+#define OID_BASIC "\x55\x1d\x13"
 #define OID_SAN "\x55\x1d\x11"
 #define OID_EKU "\x55\x1d\x25"
 #define OID_ANY_EKU "\x55\x1d\x25\x00"
@@ -168,6 +172,19 @@ read_eku(struct der value, struct cert_facts *facts)
 	return 0;
 }
 
+/* BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, ... } */
+static int
+read_basic(struct der value, struct cert_facts *facts)
+{
+	struct element list, e;
+
+	if (next_of(&value, DER_SEQUENCE, &list) == -1)
+		return -1;
+	if (list.body.left > 0 && next_of(&list.body, DER_BOOLEAN, &e) == 0 && e.body.left == 1)
+		facts->is_ca = e.body.at[0] != 0;
+	return 0;
+}
+
 static int
 read_extension(struct der ext, struct cert_facts *facts)
 {
@@ -181,6 +198,8 @@ read_extension(struct der ext, struct cert_facts *facts)
 		return -1;
 	if (is_oid(&oid, OID_SAN, 3))
 		facts->has_san = true;
+	if (is_oid(&oid, OID_BASIC, 3))
+		return read_basic(value.body, facts);
 	return is_oid(&oid, OID_EKU, 3) ? read_eku(value.body, facts) : 0;
 }
 
@@ -203,16 +222,87 @@ read_extensions(struct der tbs, struct cert_facts *facts)
 	return 0;
 }
 
+/* ---- Keys ----------------------------------------------------------------------------------- */
+
+#define OID_RSA "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
+#define OID_EC "\x2a\x86\x48\xce\x3d\x02\x01"
+#define OID_P256 "\x2a\x86\x48\xce\x3d\x03\x01\x07"
+#define OID_P384 "\x2b\x81\x04\x00\x22"
+#define OID_P521 "\x2b\x81\x04\x00\x23"
+
+static struct cert_part
+part_of(const uint8_t *der, const uint8_t *at, size_t len)
+{
+	return (struct cert_part){(size_t)(at - der), len};
+}
+
+static int
+read_integer(const uint8_t *der, struct der *d, struct cert_part *part)
+{
+	struct element e;
+
+	if (next_of(d, DER_INTEGER, &e) == -1)
+		return -1;
+	while (e.body.left > 0 && e.body.at[0] == 0) {
+		e.body.at++;
+		e.body.left--;
+	}
+	*part = part_of(der, e.body.at, e.body.left);
+	return e.body.left > 0 ? 0 : -1;
+}
+
+static int
+read_rsa(const uint8_t *der, struct der bits, struct cert_facts *facts)
+{
+	struct element e;
+
+	facts->key = CERT_KEY_RSA;
+	if (next_of(&bits, DER_SEQUENCE, &e) == -1 || read_integer(der, &e.body, &facts->modulus) == -1)
+		return -1;
+	return read_integer(der, &e.body, &facts->exponent);
+}
+
+static enum cert_key
+curve_of(const struct element *oid)
+{
+	if (is_oid(oid, OID_P256, 8))
+		return CERT_KEY_P256;
+	if (is_oid(oid, OID_P384, 5))
+		return CERT_KEY_P384;
+	return is_oid(oid, OID_P521, 5) ? CERT_KEY_P521 : CERT_KEY_OTHER;
+}
+
+/* SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OID, parameters }, BIT STRING } */
+static int
+read_key(const uint8_t *der, struct der spki, struct cert_facts *facts)
+{
+	struct element algorithm, oid, parameters, bits;
+
+	if (next_of(&spki, DER_SEQUENCE, &algorithm) == -1 || next_of(&spki, DER_BITS, &bits) == -1)
+		return -1;
+	if (next_of(&algorithm.body, DER_OID, &oid) == -1 || bits.body.left < 2 || bits.body.at[0] != 0)
+		return -1;
+	bits.body.at++; /* the number of unused bits: 0 */
+	bits.body.left--;
+	if (is_oid(&oid, OID_RSA, 9))
+		return read_rsa(der, bits.body, facts);
+	if (is_oid(&oid, OID_EC, 7) && next_of(&algorithm.body, DER_OID, &parameters) == 0) {
+		facts->key = curve_of(&parameters);
+		facts->point = part_of(der, bits.body.at, bits.body.left);
+	}
+	return 0;
+}
+
 int
 cert_read(const uint8_t *der, size_t len, struct cert_facts *facts)
 {
 	struct der d = {der, len}, tbs;
-	struct element e;
+	struct element cert, e;
 
 	memset(facts, 0, sizeof(*facts));
-	if (next_of(&d, DER_SEQUENCE, &e) == -1 || d.left != 0)
+	if (next_of(&d, DER_SEQUENCE, &cert) == -1 || d.left != 0)
 		return -1;
-	if (next_of(&e.body, DER_SEQUENCE, &e) == -1)
+	if (next_of(&cert.body, DER_SEQUENCE, &e) == -1)
 		return -1;
 	tbs = e.body;
 	if (next(&tbs, &e) == -1 || (e.tag == DER_VERSION && next(&tbs, &e) == -1)) /* serial number */
@@ -220,11 +310,11 @@ cert_read(const uint8_t *der, size_t len, struct cert_facts *facts)
 	if (next_of(&tbs, DER_SEQUENCE, &e) == -1 ||
 	    next_of(&tbs, DER_SEQUENCE, &e) == -1) /* algorithm, issuer */
 		return -1;
-	if (read_validity(&tbs, facts) == -1 || next_of(&tbs, DER_SEQUENCE, &e) == -1) /* and subject */
+	if (read_validity(&tbs, facts) == -1 || next_of(&tbs, DER_SEQUENCE, &e) == -1)
 		return -1;
+	facts->subject = part_of(der, e.whole, e.whole_len);
 	if (next_of(&tbs, DER_SEQUENCE, &e) == -1)
 		return -1;
-	facts->spki_at = (size_t)(e.whole - der);
-	facts->spki_len = e.whole_len;
-	return read_extensions(tbs, facts);
+	facts->spki = part_of(der, e.whole, e.whole_len);
+	return read_key(der, e.body, facts) == -1 ? -1 : read_extensions(tbs, facts);
 }

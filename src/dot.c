@@ -2,13 +2,13 @@
 #include "dot.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "bytes.h"
 #include "entropy.h"
 #include "log.h"
 #include "net.h"
+#include "text.h"
 
 /* One read of any connection; always used up before the next. */
 static uint8_t scratch[NET_READ_MAX];
@@ -63,7 +63,7 @@ fail(struct dot *d, const char *words)
 	enter(d, DOT_RESTING);
 	d->rest_until = d->now->mono_ms + rest;
 	if (words != d->trouble)
-		snprintf(d->trouble, sizeof(d->trouble), "%s", words);
+		text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
 	d->had_trouble = true;
 	log_warn("dot %s (%s): %s; resting %u ms", d->up.name, d->hostname, d->trouble, (unsigned)rest);
@@ -276,7 +276,7 @@ end_of_session(struct dot *d, long n)
 	const char *words = tls_trouble(d->tls);
 
 	if (words != NULL) {
-		snprintf(d->trouble, sizeof(d->trouble), "%s", words);
+		text_make(d->trouble, sizeof(d->trouble), "%s", words);
 		(void)net_write(d->fd, d->out, d->out_len); /* the alert that says so, if there is room */
 		fail(d, d->trouble);
 	} else if (d->state == DOT_READY) {
@@ -351,16 +351,16 @@ on_deadline(struct dot *d)
 {
 	switch (d->state) {
 	case DOT_CONNECTING:
-		snprintf(d->trouble, sizeof(d->trouble), "no TCP connection within %u ms", DOT_CONNECT_MS);
+		text_make(d->trouble, sizeof(d->trouble), "no TCP connection within %u ms", DOT_CONNECT_MS);
 		fail(d, d->trouble);
 		break;
 	case DOT_SHAKING:
-		snprintf(d->trouble, sizeof(d->trouble), "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
+		text_make(d->trouble, sizeof(d->trouble), "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
 		fail(d, d->trouble);
 		break;
 	case DOT_READY:
 		if (d->unanswered > 0) {
-			snprintf(d->trouble, sizeof(d->trouble), "silent for %u ms with %u questions open",
+			text_make(d->trouble, sizeof(d->trouble), "silent for %u ms with %u questions open",
 				 DOT_STALL_MS, (unsigned)d->unanswered);
 			fail(d, d->trouble);
 		} else {

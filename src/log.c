@@ -3,11 +3,11 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bounds.h"
+#include "text.h"
 
 const char *const log_words[] = {"error", "warn", "info", "debug", NULL};
 
@@ -41,7 +41,7 @@ static void
 put_line(const char *word, const char *text)
 {
 	char line[LOG_LINE_MAX + 32];
-	int len = snprintf(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
+	int len = text_make(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
 	size_t n = len < (int)sizeof(line) ? (size_t)len : sizeof(line) - 1;
 	ssize_t done;
 
@@ -54,7 +54,7 @@ put_line(const char *word, const char *text)
 static void
 make_text(char text[LOG_LINE_MAX], const char *fmt, va_list ap)
 {
-	vsnprintf(text, LOG_LINE_MAX, fmt, ap);
+	text_make_v(text, LOG_LINE_MAX, fmt, ap);
 	for (char *p = text; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
 			*p = '?';
@@ -67,7 +67,7 @@ end_repeats(enum log_level level)
 	char text[LOG_LINE_MAX + 32];
 
 	if (m->repeats > 0) {
-		snprintf(text, sizeof(text), "%.400s ... and %lu more", m->text, m->repeats);
+		text_make(text, sizeof(text), "%.400s ... and %lu more", m->text, m->repeats);
 		put_line(log_words[level], text);
 	}
 	m->repeats = 0;

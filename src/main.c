@@ -2,13 +2,11 @@
 /* Options, settings, putting the parts together, running.  Only here does the program give up. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -20,6 +18,7 @@
 #include "now.h"
 #include "proxy.h"
 #include "tcp.h"
+#include "text.h"
 #include "trust.h"
 #include "udp.h"
 
@@ -47,13 +46,13 @@ give_up(enum exit_status status)
 	exit(status);
 }
 
-/* Takes memory once, at start.  The kernel gives zeroed pages, and only those that are touched. */
+/* Takes memory once, at start: zeroed pages, of which the kernel gives those that are touched. */
 static void *
 take(size_t len)
 {
-	void *p = calloc(1, len);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (p == NULL) {
+	if (p == MAP_FAILED) {
 		log_error("cannot take %zu octets of memory; set smaller tables (dnproxy --check shows them)",
 			  len);
 		give_up(EXIT_START);
@@ -82,11 +81,24 @@ read_file(const char *path, uint8_t *buf, size_t max)
 	return (ssize_t)len;
 }
 
+static int
+say(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+
+	for (; len > 0; text += n, len -= (size_t)n)
+		if ((n = write(fd, text, len)) <= 0)
+			return -1;
+	return 0;
+}
+
 /* One line for a person, in the form that editors jump to: file:line:column: text. */
 static _Noreturn void
 refuse_settings(const char *text)
 {
-	fprintf(stderr, "%s\n", text);
+	(void)say(STDERR_FILENO, text);
+	(void)say(STDERR_FILENO, "\n");
 	give_up(EXIT_SETTINGS);
 }
 
@@ -101,7 +113,7 @@ read_settings(const char *path, bool must_exist)
 	if (len == -1 && errno == ENOENT && !must_exist)
 		return false;
 	if (len == -1) {
-		snprintf(error, sizeof(error), "%s: cannot be read: %s", path, strerror(errno));
+		text_make(error, sizeof(error), "%s: cannot be read: %s", path, strerror(errno));
 		refuse_settings(error);
 	}
 	if (config_read(&config, (const char *)text, (size_t)len, path, error) == -1)
@@ -125,6 +137,15 @@ find_settings(const char *path)
 	log_set_level(config.level);
 }
 
+static _Noreturn void
+refuse_anchors(const char *what, const char *why)
+{
+	char line[CONFIG_ERROR_MAX];
+
+	text_make(line, sizeof(line), "tls.trust_anchors: %s %s%s", config.trust_anchors, what, why);
+	refuse_settings(line);
+}
+
 static void
 find_trust(void)
 {
@@ -138,19 +159,15 @@ find_trust(void)
 		return;
 	pem = take(PEM_MAX + 1);
 	len = read_file(path, pem, PEM_MAX);
-	if (len == -1) {
-		fprintf(stderr, "tls.trust_anchors: %s cannot be read: %s\n", path, strerror(errno));
-		give_up(EXIT_SETTINGS);
-	}
+	if (len == -1)
+		refuse_anchors("cannot be read: ", strerror(errno));
 	trust_octets = trust_memory(pem, (size_t)len);
 	trust = trust_load(take(trust_octets), pem, (size_t)len, &skipped);
-	free(pem);
-	if (trust == NULL) {
-		fprintf(stderr,
-			"tls.trust_anchors: %s holds no certificate that can be used (PEM, at most %u)\n", path,
-			ANCHORS_MAX);
-		give_up(EXIT_SETTINGS);
-	}
+	munmap(pem, PEM_MAX + 1);
+	if (trust == NULL)
+		refuse_anchors(
+			"holds no certificate that can be used; it must be PEM, of at most 512 certificates",
+			"");
 	if (skipped > 0)
 		log_warn("tls.trust_anchors: %s: %zu certificates cannot be read and are not trusted", path,
 			 skipped);
@@ -158,64 +175,52 @@ find_trust(void)
 
 /* ---- --check, --help, --version ------------------------------------------------------------- */
 
-static void
-print_memory(void)
-{
-	size_t queries = sizeof(proxy) + query_memory(config.max_queries);
-	size_t clients = sizeof(udp) + sizeof(tcp) + tcp_memory(config.tcp_clients);
-	size_t upstreams = config.upstreams * dot_memory();
-
-	printf("# Memory taken at start, of which only what is used is touched:\n"
-	       "#   queries on their way   %9zu octets\n"
-	       "#   clients                %9zu octets\n"
-	       "#   upstream connections   %9zu octets\n"
-	       "#   trust anchors          %9zu octets (%zu anchors)\n"
-	       "#   together               %9zu octets\n",
-	       queries, clients, upstreams, trust_octets, trust_count(trust),
-	       queries + clients + upstreams + trust_octets);
-}
+static char page[CONFIG_TEXT_MAX];
 
 static int
 check(void)
 {
-	static char text[CONFIG_TEXT_MAX];
+	size_t queries = sizeof(proxy) + query_memory(config.max_queries);
+	size_t clients = sizeof(udp) + sizeof(tcp) + tcp_memory(config.tcp_clients);
+	size_t upstreams = config.upstreams * dot_memory();
+	char memory[512];
 
-	config_print(&config, text);
-	fputs(text, stdout);
-	print_memory();
-	return fflush(stdout) == 0 ? EXIT_OK : EXIT_START;
+	config_print(&config, page);
+	text_make(memory, sizeof(memory),
+		  "# Memory taken at start, of which only what is used is touched:\n"
+		  "#   queries on their way   %9zu octets\n"
+		  "#   clients                %9zu octets\n"
+		  "#   upstream connections   %9zu octets\n"
+		  "#   trust anchors          %9zu octets (%zu anchors)\n"
+		  "#   together               %9zu octets\n",
+		  queries, clients, upstreams, trust_octets, trust_count(trust),
+		  queries + clients + upstreams + trust_octets);
+	return say(STDOUT_FILENO, page) == 0 && say(STDOUT_FILENO, memory) == 0 ? EXIT_OK : EXIT_START;
 }
+
+static const char usage[] =
+	"dnproxy: takes plain DNS over UDP and TCP, and asks an upstream over authenticated TLS.\n"
+	"\n"
+	"usage: dnproxy [-c FILE] [--check]\n"
+	"  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
+	"      --check        check the settings, print what is in force and the memory, and end\n"
+	"      --help         print this and end\n"
+	"      --version      print versions and build date and end\n"
+	"\n";
 
 static int
 help(void)
 {
-	static char text[CONFIG_TEXT_MAX];
-
-	config_help(text);
-	printf("dnproxy: takes plain DNS over UDP and TCP, and asks an upstream over authenticated TLS.\n"
-	       "\n"
-	       "usage: dnproxy [-c FILE] [--check]\n"
-	       "  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
-	       "      --check        check the settings, print what is in force and the memory, and end\n"
-	       "      --help         print this and end\n"
-	       "      --version      print versions and build date and end\n"
-	       "\n"
-	       "%s",
-	       text);
-	return fflush(stdout) == 0 ? EXIT_OK : EXIT_START;
+	config_help(page);
+	return say(STDOUT_FILENO, usage) == 0 && say(STDOUT_FILENO, page) == 0 ? EXIT_OK : EXIT_START;
 }
 
 static int
 version(void)
 {
-	time_t built = (time_t)DNPROXY_BUILD_EPOCH;
-	struct tm tm;
-	char date[32] = "";
-
-	if (gmtime_r(&built, &tm) != NULL)
-		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
-	printf("dnproxy %s (%s, sources of %s)\n", DNPROXY_VERSION, tls_library(), date);
-	return fflush(stdout) == 0 ? EXIT_OK : EXIT_START;
+	text_make(page, sizeof(page), "dnproxy %s (%s, sources of %s)\n", DNPROXY_VERSION, tls_library(),
+		  DNPROXY_BUILD_DATE);
+	return say(STDOUT_FILENO, page) == 0 ? EXIT_OK : EXIT_START;
 }
 
 /* ---- Start ---------------------------------------------------------------------------------- */
@@ -275,7 +280,7 @@ append(char *line, size_t cap, const char *before, const char *text)
 {
 	size_t len = strlen(line);
 
-	snprintf(line + len, cap - len, "%s%s", before, text);
+	text_make(line + len, cap - len, "%s%s", before, text);
 }
 
 static void
@@ -336,42 +341,57 @@ serve(void)
 	return EXIT_OK;
 }
 
+struct options {
+	const char *path;
+	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION } task;
+};
+
+static _Noreturn void
+refuse_usage(const char *what, const char *why)
+{
+	char line[CONFIG_ERROR_MAX];
+
+	text_make(line, sizeof(line), "dnproxy: %s: %s; dnproxy --help shows what there is", what, why);
+	refuse_settings(line);
+}
+
+static void
+read_option(struct options *o, char **argv, int *i)
+{
+	const char *arg = argv[*i];
+
+	if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
+		if (argv[*i + 1] == NULL)
+			refuse_usage(arg, "names no file");
+		o->path = argv[++*i];
+	} else if (strncmp(arg, "--config=", 9) == 0) {
+		o->path = arg + 9;
+	} else if (strcmp(arg, "--check") == 0) {
+		o->task = TO_CHECK;
+	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+		o->task = TO_HELP;
+	} else if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
+		o->task = TO_VERSION;
+	} else {
+		refuse_usage(arg,
+			     arg[0] == '-' ? "no such option" : "no option; a settings file is named with -c");
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-						{"check", no_argument, NULL, 'k'},
-						{"help", no_argument, NULL, 'h'},
-						{"version", no_argument, NULL, 'V'},
-						{NULL, 0, NULL, 0}};
-	const char *path = NULL;
-	bool check_only = false;
-	int option;
+	struct options o = {NULL, TO_SERVE};
 
-	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			path = optarg;
-			break;
-		case 'k':
-			check_only = true;
-			break;
-		case 'h':
-			return help();
-		case 'V':
-			return version();
-		default:
-			fprintf(stderr, "usage: dnproxy [-c FILE] [--check] [--help] [--version]\n");
-			return EXIT_SETTINGS;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "dnproxy: %s: not an option; settings files are named with -c\n", argv[optind]);
-		return EXIT_SETTINGS;
-	}
-	find_settings(path);
+	for (int i = 1; i < argc; i++)
+		read_option(&o, argv, &i);
+	if (o.task == TO_HELP)
+		return help();
+	if (o.task == TO_VERSION)
+		return version();
+	find_settings(o.path);
 	find_trust();
-	if (check_only)
+	if (o.task == TO_CHECK)
 		return check();
 	now_set_floor(DNPROXY_BUILD_EPOCH);
 	now_read(&now);

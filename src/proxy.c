@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "edns.h"
 #include "log.h"
+#include "text.h"
 
 enum outcome { ANSWERED, REFUSED, FAILED, GONE };
 

@@ -39,12 +39,11 @@ CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_Root_Certification_A
 	   Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
 CA_FILES = $(CA_NAMES:%=$(CA_DIR)/%.crt)
 
-# mkanchors runs on the building machine, so it has its own build of the few decoders it needs.
-MKANCHORS_BEAR = x509/x509_decoder codec/pemdec codec/ccopy codec/dec32be codec/enc32be hash/sha1
-$(B)/mkanchors: src/mkanchors.c src/trust.c include/trust.h $(BEARSSL_DIR)/inc/bearssl.h
+# mkanchors runs on the building machine; of BearSSL it needs the headers only.
+MKANCHORS_SRC = src/mkanchors.c src/trust.c src/cert.c src/pem.c
+$(B)/mkanchors: $(MKANCHORS_SRC) include/trust.h include/cert.h include/pem.h $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
-	$(HOSTCC) -std=c11 -O1 -D_GNU_SOURCE $(BEARSSL_DEFS) -Iinclude -I$(BEARSSL_DIR)/inc -I$(BEARSSL_DIR)/src -o $@ \
-		src/mkanchors.c src/trust.c $(MKANCHORS_BEAR:%=$(BEARSSL_DIR)/src/%.c)
+	$(HOSTCC) -std=c11 -O1 -Iinclude -isystem $(BEARSSL_DIR)/inc -o $@ $(MKANCHORS_SRC)
 
 $(B)/anchors.c: $(B)/mkanchors $(CA_FILES)
 	$(B)/mkanchors $(CA_FILES) > $@.tmp

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* text_make() against snprintf(), which knows how it should look. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "text.h"
+
+#define SAME(...)                                                                                            \
+	do {                                                                                                 \
+		char ours[64], theirs[64];                                                                   \
+		int n = text_make(ours, sizeof(ours), __VA_ARGS__);                                          \
+		assert_int_equal(n, snprintf(theirs, sizeof(theirs), __VA_ARGS__));                          \
+		assert_string_equal(ours, theirs);                                                           \
+	} while (0)
+
+static void
+numbers_read_as_snprintf_writes_them(void **state)
+{
+	(void)state;
+	SAME("%d %d %d", 0, -1, INT32_MIN);
+	SAME("%u %x", UINT32_MAX, 0xbeefu);
+	SAME("%lld %llu", (long long)INT64_MIN, (unsigned long long)UINT64_MAX);
+	SAME("%ld %lu %zu", -5L, 7UL, (size_t)9);
+	SAME("[%5d][%-5d][%05d][%-5u][%03u]", 42, 42, -42, 42u, 7u);
+	SAME("[%9zu]", (size_t)123);
+}
+
+static void
+strings_are_padded_and_cut(void **state)
+{
+	(void)state;
+	SAME("%s %c %%", "abc", 'x');
+	SAME("[%6s][%-6s]", "abc", "abc");
+	SAME("[%.2s][%.*s][%-*s][%.9s]", "abc", 1, "abc", 5, "abc", "abc");
+	SAME("%s", "");
+}
+
+static void
+what_does_not_fit_is_cut_and_the_whole_length_returned(void **state)
+{
+	char out[8];
+
+	(void)state;
+	memset(out, 'z', sizeof(out));
+	assert_int_equal(text_make(out, 5, "%s-%u", "abcdef", 12u), 9);
+	assert_string_equal(out, "abcd");
+	assert_int_equal(out[5], 'z');
+	assert_int_equal(text_make(out, 1, "%d", 77), 2);
+	assert_string_equal(out, "");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers_read_as_snprintf_writes_them),
+		cmocka_unit_test(strings_are_padded_and_cut),
+		cmocka_unit_test(what_does_not_fit_is_cut_and_the_whole_length_returned),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

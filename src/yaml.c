@@ -181,13 +181,13 @@ check_characters(struct reader *r)
 	return 0;
 }
 
-/* Adds octets to the text that began at y->text[*text].  Room for a final NUL always remains. */
+/* Adds octets to the text being read. */
 static int
 put_octets(struct reader *r, const char *s, size_t n)
 {
 	struct yaml *y = r->y;
 
-	if (n >= sizeof(y->text) - y->used)
+	if (n > sizeof(y->text) - y->used)
 		return fail(r, r->at, "the file holds more than %u octets of keys and values", YAML_TEXT_MAX);
 	memcpy(y->text + y->used, s, n);
 	y->used += n;
@@ -347,7 +347,7 @@ read_double(struct reader *r)
 	return end_text(r);
 }
 
-/* Reads a scalar of any kind; its text begins at y->text[*text] then. */
+/* Reads a scalar of any kind; its text begins at y->text[*text]. */
 static int
 read_scalar(struct reader *r, bool inside, uint16_t *text)
 {

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""README, man page, dnproxy.yml and --help say the same as the program does."""
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+TOP = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("DNPROXY", str(TOP / "build/dnproxy"))
+README = (TOP / "README.md").read_text(encoding="utf-8")
+MAN = (TOP / "doc/dnproxy.8").read_text(encoding="utf-8")
+EXAMPLE = (TOP / "dnproxy.yml").read_text(encoding="utf-8")
+
+
+def run(*args, **env):
+    return subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=20, check=True,
+                          env={"PATH": os.environ["PATH"], **env}, cwd="/").stdout
+
+
+def help_keys():
+    """Each key of --help with the line that tells its default and range."""
+    lines = run("--help").splitlines()
+    return {line.strip(): lines[i + 1].strip() for i, line in enumerate(lines)
+            if re.fullmatch(r"  [a-z]+\.[a-z_]+", line)}
+
+
+def readme_rows():
+    return {m[1]: (m[2], m[3]) for m in re.finditer(r"^\| `([a-z]+\.[a-z_]+)` \| (.*?) \| (.*?) \|", README, re.M)}
+
+
+def man_items():
+    """Each key of the man page with its text."""
+    parts = re.split(r"^\.It Cm ", MAN, flags=re.M)[1:]
+    return {p.split("\n", 1)[0]: p.split("\n.El")[0] for p in parts}
+
+
+def leaves(tree, path=""):
+    for key, value in tree.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0]
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield path + key, value
+
+
+def test_every_key_stands_everywhere():
+    keys = set(help_keys())
+    assert len(keys) > 10
+    assert set(readme_rows()) == keys
+    assert set(man_items()) == keys
+    assert {k for k, _ in leaves(yaml.safe_load(EXAMPLE))} == keys
+
+
+def test_defaults_and_ranges_are_the_same_everywhere():
+    example = dict(leaves(yaml.safe_load(EXAMPLE)))
+    for key, told in help_keys().items():
+        default = re.match(r"default ([^;]*)", told)[1]
+        for limits in re.findall(r"\d+\.\.\d+", told):
+            assert limits in readme_rows()[key][1], key
+            assert limits in man_items()[key], key
+        if " and others" in default:
+            continue
+        assert f"`{default}`" == readme_rows()[key][0], key
+        assert default.strip('"') in man_items()[key], key
+        value = example[key]
+        value = str(value).lower() if isinstance(value, bool) else str(value)
+        assert value == default.strip('"'), key
+
+
+def test_the_example_file_sets_the_defaults():
+    by_default = run("--check")
+    assert run("-c", str(TOP / "dnproxy.yml"), "--check") == by_default
+
+
+def test_every_variable_stands_everywhere():
+    variables = set(re.findall(r"DNPROXY_[A-Z_]+", run("--help")))
+    assert len(variables) >= 5
+    for name in variables:
+        assert name in README and name in MAN and name in EXAMPLE, name
+
+
+def test_every_option_of_help_is_in_the_man_page():
+    for option in re.findall(r"--([a-z]+)", run("--help").split("dnproxy.host")[0]):
+        assert f"Fl -{option}" in MAN, option
+
+
+def test_the_smallest_file_of_the_readme_is_accepted(tmp_path):
+    text = re.search(r"```yaml\n(.*?)```", README, re.S)[1]
+    (tmp_path / "small.yml").write_text(text)
+    assert yaml.safe_load(run("-c", str(tmp_path / "small.yml"), "--check"))["upstream"][0]["hostname"] \
+        == "cloudflare-dns.com"

@@ -29,7 +29,7 @@ struct key {
 	size_t count;		  /* of a list: where its length (size_t) lies */
 	uint32_t min, max;	  /* of a number; of a list: most entries */
 	const char *const *words; /* of a word: all there are, NULL at the end */
-	uint32_t number;	  /* default of a number, a switch (0 or 1), a word (its index) */
+	uint32_t number;	  /* default of a number, or of a word its index */
 	const char *text;	  /* default of the others; of a list: with ", " between its entries */
 	const char *must;	  /* why a file must give it; NULL = it need not */
 	const char *help;
@@ -39,6 +39,9 @@ struct key {
 #define NUMBER(part, field, low, high, preset) \
 	.type = KEY_NUMBER, FIELD(part, field), .min = (low), .max = (high), .number = (preset)
 #define LIST(field, length, most) FIELD(config, field), .count = offsetof(struct config, length), .max = (most)
+
+/* YAML 1.1 has more words for these; which of them count depends on the reader. */
+static const char *const switch_words[] = {"false", "true", NULL};
 
 static const struct key keys[] = {
 	{.name = "dnproxy.host",
@@ -110,23 +113,22 @@ static const struct key keys[] = {
 	 .number = LOG_LEVEL_INFO,
 	 .help = "How much is written to standard error. Names that are asked for: debug only."},
 	{.name = "log.queries",
-	 .type = KEY_SWITCH,
+	 .type = KEY_WORD,
 	 FIELD(config, log_queries),
+	 .words = switch_words,
 	 .number = 0,
 	 .help = "One line for every query: client, name, type, outcome, upstream, milliseconds."},
 };
 
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-/* Numbers, switches and words are stored through 1, 2 or 4 octets. */
+/* Numbers and words are stored through 1, 2 or 4 octets. */
 _Static_assert(sizeof(bool) == 1 && sizeof(enum log_level) == 4, "store() knows these sizes");
 
 /* The longest scalar that is printed: a path, a hostname, an address. */
 #define SHOW_MAX 256u
 _Static_assert(SHOW_MAX >= CONFIG_PATH_MAX && SHOW_MAX > HOSTNAME_MAX && SHOW_MAX >= ADDR_TEXT_MAX,
 	       "see above");
-
-static const char *const switch_words[] = {"false", "true", NULL};
 
 /* ---- Saying what is wrong -------------------------------------------------------------------- */
 
@@ -236,24 +238,17 @@ show_number(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
 	text_make(out, SHOW_MAX, "%u", (unsigned)load(k, base));
 }
 
-static const char *const *
-words_of(const struct key *k)
-{
-	return k->words != NULL ? k->words : switch_words;
-}
-
 static int
 put_word(const struct key *k, void *base, const char *text, const struct place *p)
 {
-	const char *const *words = words_of(k);
 	char all[128] = "";
 
-	for (uint32_t i = 0; words[i] != NULL; i++) {
-		if (strcmp(words[i], text) == 0) {
+	for (uint32_t i = 0; k->words[i] != NULL; i++) {
+		if (strcmp(k->words[i], text) == 0) {
 			store(k, base, i);
 			return 0;
 		}
-		text_make(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "", words[i]);
+		text_make(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "", k->words[i]);
 	}
 	return fail(p, SHOWN " is none of %s", text, all);
 }
@@ -262,7 +257,7 @@ static void
 show_word(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
 {
 	(void)i;
-	text_make(out, SHOW_MAX, "%s", words_of(k)[load(k, base)]);
+	text_make(out, SHOW_MAX, "%s", k->words[load(k, base)]);
 }
 
 static int
@@ -436,7 +431,6 @@ static const struct {
 	bool is_quoted; /* when printed: what a YAML reader might take for something else */
 } types[] = {
 	[KEY_NUMBER] = {put_number, show_number, false, false},
-	[KEY_SWITCH] = {put_word, show_word, false, false},
 	[KEY_WORD] = {put_word, show_word, false, false},
 	[KEY_PATH] = {put_path, show_text, false, true},
 	[KEY_HOSTNAME] = {put_hostname, show_text, false, true},
@@ -941,17 +935,35 @@ config_print(const struct config *c, char out[CONFIG_TEXT_MAX])
 	return o.used;
 }
 
-/* "1..65535", "error|warn|info|debug", "address, or list"; nothing for a plain text. */
+/* What a value may be; nothing for a plain text. */
 static void
 help_range(struct out *o, const struct key *k)
 {
 	if (k->type == KEY_NUMBER)
 		print(o, "; %u..%u", (unsigned)k->min, (unsigned)k->max);
-	else if (types[k->type].is_list)
+	if (types[k->type].is_list)
 		print(o, "; one or a list of up to %u", (unsigned)k->max);
-	else if (types[k->type].put == put_word)
-		for (size_t i = 0; words_of(k)[i] != NULL; i++)
-			print(o, "%s%s", i > 0 ? "|" : "; ", words_of(k)[i]);
+	for (size_t i = 0; k->words != NULL && k->words[i] != NULL; i++)
+		print(o, "%s%s", i > 0 ? "|" : "; ", k->words[i]);
+}
+
+static void
+help_key(struct out *o, const struct key *k, const void *base)
+{
+	char text[SHOW_MAX];
+
+	types[k->type].show(k, base, 0, text);
+	print(o, "  %s\n      default %s%s", k->name, text[0] != '\0' ? text : "\"\"",
+	      values(k, base) > 1 ? " and others" : "");
+	help_range(o, k);
+	print(o, "%s%s%s\n", k->env != NULL ? "; $" : "", k->env != NULL ? k->env : "",
+	      k->must != NULL ? "; a file must give it" : "");
+	for (const char *line = k->help; *line != '\0';) {
+		int len = (int)strcspn(line, "\n");
+
+		print(o, "      %.*s\n", len, line);
+		line += len + (line[len] == '\n');
+	}
 }
 
 size_t
@@ -959,24 +971,10 @@ config_help(char out[CONFIG_TEXT_MAX])
 {
 	struct out o = {.text = out};
 	struct config c;
-	char text[SHOW_MAX];
 
 	out[0] = '\0';
 	config_default(&c);
-	for (const struct key *k = keys; k < keys + KEYS; k++) {
-		types[k->type].show(k, k->each ? (void *)&c.upstream[0] : (void *)&c, 0, text);
-		print(&o, "  %s\n      default %s", k->name, text[0] != '\0' ? text : "\"\"");
-		if (values(k, &c) > 1)
-			print(&o, " and others");
-		help_range(&o, k);
-		print(&o, "%s%s%s\n", k->env != NULL ? "; $" : "", k->env != NULL ? k->env : "",
-		      k->must != NULL ? "; a file must give it" : "");
-		for (const char *line = k->help; *line != '\0';) {
-			int len = (int)strcspn(line, "\n");
-
-			print(&o, "      %.*s\n", len, line);
-			line += len + (line[len] == '\n');
-		}
-	}
+	for (size_t i = 0; i < KEYS; i++)
+		help_key(&o, &keys[i], keys[i].each ? (void *)&c.upstream[0] : (void *)&c);
 	return o.used;
 }

@@ -72,6 +72,8 @@ addresses_read_and_print(void **state)
 	}
 }
 
+#define TOO_LONG "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
 static void
 what_is_no_address_is_refused_and_changes_nothing(void **state)
 {
@@ -107,8 +109,7 @@ what_is_no_address_is_refused_and_changes_nothing(void **state)
 					  "fe80::1%1%2",
 					  "fe80::1%lo%",
 					  "1:2:3:4:5:6:7:8:9",
-					  "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%"
-					  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+					  TOO_LONG};
 	const struct addr before = {.family = ADDR_V4, .port = 9, .ip = {1, 2, 3, 4}};
 
 	(void)state;

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -44,9 +45,14 @@ def fail(text):
 
 
 def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(('127.0.0.1', 0))
-        return udp.getsockname()[1]
+    """A port free for UDP and TCP, below those the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            with contextlib.suppress(OSError):
+                udp.bind(('127.0.0.1', port))
+                tcp.bind(('127.0.0.1', port))
+                return port
 
 
 class Cores:

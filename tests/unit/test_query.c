@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "query.h"
+
+#define SLOTS QUERIES_MIN
+
+static struct query_table t;
+static struct origin from;
+static const struct edns_facts facts;
+static uint8_t msg[QUERY_MSG_MAX + 1];
+
+/* ---- Chance, the same in every run ------------------------------------------------------------ */
+
+static uint64_t seed;
+
+static uint32_t
+chance(void)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33);
+}
+
+static int
+fill(void *buf, size_t len)
+{
+	uint8_t *p = buf;
+
+	while (len-- > 0)
+		*p++ = (uint8_t)(chance() >> 8);
+	return 0;
+}
+
+static int
+fill_nothing(void *buf, size_t len)
+{
+	(void)buf;
+	(void)len;
+	return -1;
+}
+
+/* A broken source: every ID is the same. */
+static int
+fill_same(void *buf, size_t len)
+{
+	memset(buf, 0x5a, len);
+	return 0;
+}
+
+static void *
+start(uint32_t slots, int (*source)(void *, size_t))
+{
+	void *block = calloc(1, query_memory(slots));
+
+	assert_non_null(block);
+	seed = 1;
+	query_init(&t, block, slots, source);
+	return block;
+}
+
+static struct query *
+open_one(size_t len, uint64_t now)
+{
+	return query_open(&t, &from, msg, len, &facts, now);
+}
+
+/* ---- Opening ---------------------------------------------------------------------------------- */
+
+static void
+an_opened_query_waits_and_keeps_what_it_was_given(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct origin origin = {.token = 77, .max = 1232};
+	struct edns_facts f = {.question_end = 33, .dnssec_ok = true};
+	struct query *q;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(msg); i++)
+		msg[i] = (uint8_t)(i * 7);
+	q = query_open(&t, &origin, msg, 100, &f, 12345);
+	assert_non_null(q);
+	assert_int_equal(q->state, QUERY_WAITING);
+	assert_int_equal(q->origin.token, 77);
+	assert_int_equal(q->origin.max, 1232);
+	assert_int_equal(q->facts.question_end, 33);
+	assert_true(q->facts.dnssec_ok);
+	assert_int_equal(q->opened_ms, 12345);
+	assert_int_equal(q->asked | q->hoped | q->tries | q->plain | q->late, 0);
+	assert_int_equal(q->len, 100);
+	assert_ptr_not_equal(q->msg, msg);
+	assert_memory_equal(q->msg, msg, 100);
+	assert_ptr_equal(query_by_id(&t, q->id), q);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), q);
+	assert_null(query_next(&t, q));
+	assert_null(query_first(&t, QUERY_LIST_LATE));
+	assert_null(query_first(&t, QUERY_LIST_SPENT));
+	assert_int_equal(t.open, 1);
+	free(block);
+}
+
+static void
+a_reopened_slot_remembers_nothing(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q = open_one(50, 1), *again;
+
+	(void)state;
+	q->state = QUERY_SENT;
+	q->asked = 3;
+	q->hoped = 4;
+	q->tries = 2;
+	q->plain = true;
+	query_make_late(&t, q);
+	query_free(&t, q);
+	again = open_one(60, 2);
+	assert_ptr_equal(again, q);
+	assert_int_equal(again->state, QUERY_WAITING);
+	assert_int_equal(again->asked | again->hoped | again->tries | again->plain | again->late, 0);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), again);
+	free(block);
+}
+
+static void
+all_slots_can_be_open_with_different_ids(void **state)
+{
+	void *block = start(QUERIES_MAX, fill);
+	static struct query *of_id[65536];
+	struct query *q;
+
+	(void)state;
+	memset(of_id, 0, sizeof(of_id));
+	for (uint32_t i = 0; i < QUERIES_MAX; i++) {
+		q = open_one(20, i);
+		assert_non_null(q);
+		assert_null(of_id[q->id]);
+		of_id[q->id] = q;
+	}
+	assert_null(open_one(20, QUERIES_MAX));
+	assert_int_equal(t.open, QUERIES_MAX);
+	for (uint32_t id = 0; id < 65536; id++)
+		assert_ptr_equal(query_by_id(&t, (uint16_t)id), of_id[id]);
+	free(block);
+}
+
+/* With 8 of the 16 bits fixed, runs of IDs would show. */
+static void
+ids_use_all_sixteen_bits(void **state)
+{
+	void *block = start(SLOTS, fill);
+	unsigned ones[16] = {0};
+
+	(void)state;
+	for (int i = 0; i < 4096; i++) {
+		struct query *q = open_one(20, 0);
+
+		for (int bit = 0; bit < 16; bit++)
+			ones[bit] += (unsigned)(q->id >> bit) & 1u;
+		query_free(&t, q);
+	}
+	for (int bit = 0; bit < 16; bit++)
+		assert_in_range(ones[bit], 1848, 2248);
+	free(block);
+}
+
+static void
+without_entropy_nothing_is_opened(void **state)
+{
+	void *block = start(SLOTS, fill_nothing);
+
+	(void)state;
+	assert_null(open_one(20, 0));
+	assert_int_equal(t.open, 0);
+	t.fill = fill;
+	assert_non_null(open_one(20, 0));
+	free(block);
+}
+
+static void
+a_source_that_repeats_itself_ends_in_no_query(void **state)
+{
+	void *block = start(SLOTS, fill_same);
+
+	(void)state;
+	assert_non_null(open_one(20, 0));
+	assert_null(open_one(20, 0));
+	assert_int_equal(t.open, 1);
+	free(block);
+}
+
+static void
+the_slot_used_last_is_used_first(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *a = open_one(20, 0), *b = open_one(20, 0), *c = open_one(20, 0);
+
+	(void)state;
+	query_free(&t, b);
+	query_free(&t, a);
+	query_free(&t, c);
+	assert_ptr_equal(open_one(20, 1), c);
+	assert_ptr_equal(open_one(20, 1), a);
+	assert_ptr_equal(open_one(20, 1), b);
+	assert_int_equal(t.used, 3);
+	free(block);
+}
+
+static void
+a_message_over_the_bound_is_not_taken(void **state)
+{
+	void *block = start(SLOTS, fill);
+
+	(void)state;
+	assert_null(open_one(QUERY_MSG_MAX + 1, 0));
+	assert_non_null(open_one(QUERY_MSG_MAX, 0));
+	free(block);
+}
+
+/* ---- Long messages ---------------------------------------------------------------------------- */
+
+static void
+long_places_are_used_up_and_given_back(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[QUERIES_LONG];
+
+	(void)state;
+	for (unsigned i = 0; i < QUERIES_LONG; i++) {
+		memset(msg, (int)i, sizeof(msg));
+		q[i] = open_one(i == 0 ? QUERY_SHORT + 1 : QUERY_MSG_MAX, 0);
+		assert_non_null(q[i]);
+	}
+	assert_null(open_one(QUERY_SHORT + 1, 0));
+	assert_int_equal(t.open, QUERIES_LONG);
+	assert_non_null(open_one(QUERY_SHORT, 0));
+	for (unsigned i = 0; i < QUERIES_LONG; i++)
+		for (size_t at = 0; at < q[i]->len; at++)
+			assert_int_equal(q[i]->msg[at], i);
+	query_free(&t, q[7]);
+	assert_non_null(open_one(QUERY_MSG_MAX, 0));
+	assert_null(open_one(QUERY_MSG_MAX, 0));
+	free(block);
+}
+
+static void
+a_spent_query_lets_its_long_place_go(void **state)
+{
+	void *block = start(SLOTS, fill);
+
+	(void)state;
+	for (unsigned i = 0; i < QUERIES_LONG; i++) {
+		struct query *q = open_one(QUERY_MSG_MAX, 0);
+
+		q->state = QUERY_SENT;
+		q->asked = 1;
+		query_end(&t, q);
+		assert_int_equal(q->state, QUERY_SPENT);
+	}
+	assert_int_equal(t.free_places, QUERIES_LONG);
+	while (t.spent > 0)
+		query_free(&t, query_first(&t, QUERY_LIST_SPENT));
+	assert_int_equal(t.free_places, QUERIES_LONG);
+	free(block);
+}
+
+/* The query that was refused must not keep a slot, nor cost one that is spent. */
+static void
+no_long_place_costs_no_slot(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q;
+
+	(void)state;
+	for (unsigned i = 0; i < QUERIES_LONG; i++)
+		open_one(QUERY_MSG_MAX, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_null(open_one(QUERY_MSG_MAX, 0));
+	for (unsigned i = QUERIES_LONG; i < SLOTS; i++) {
+		q = open_one(20, 0);
+		assert_non_null(q);
+	}
+	assert_null(open_one(20, 0));
+	assert_int_equal(t.open, SLOTS);
+	free(block);
+}
+
+/* ---- Lists ------------------------------------------------------------------------------------ */
+
+static void
+lists_are_in_order_of_age(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[5];
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		q[i] = open_one(20, i);
+	query_make_late(&t, q[0]);
+	query_make_late(&t, q[1]);
+	query_free(&t, q[3]);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), q[2]);
+	assert_ptr_equal(query_next(&t, q[2]), q[4]);
+	assert_null(query_next(&t, q[4]));
+	assert_ptr_equal(query_first(&t, QUERY_LIST_LATE), q[0]);
+	assert_ptr_equal(query_next(&t, q[0]), q[1]);
+	assert_null(query_next(&t, q[1]));
+	assert_true(q[0]->late && q[1]->late && !q[2]->late);
+	assert_int_equal(t.open, 4);
+	free(block);
+}
+
+static void
+a_query_may_be_ended_inside_a_walk(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q, *next;
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++)
+		open_one(20, i)->asked = i & 1;
+	for (q = query_first(&t, QUERY_LIST_FRESH); q != NULL; q = next) {
+		next = query_next(&t, q);
+		assert_int_equal(q->opened_ms, seen++);
+		query_end(&t, q);
+	}
+	assert_int_equal(seen, 10);
+	assert_int_equal(t.open, 0);
+	assert_int_equal(t.spent, 5);
+	free(block);
+}
+
+/* ---- The end ---------------------------------------------------------------------------------- */
+
+static void
+a_query_nobody_has_is_free_at_its_end(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q = open_one(20, 0);
+	uint16_t id = q->id;
+
+	(void)state;
+	query_end(&t, q);
+	assert_int_equal(q->state, QUERY_FREE);
+	assert_null(query_by_id(&t, id));
+	assert_int_equal(t.open + t.spent, 0);
+	free(block);
+}
+
+static void
+a_spent_query_keeps_its_id(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q = open_one(20, 0);
+	uint16_t id = q->id;
+
+	(void)state;
+	q->state = QUERY_SENT;
+	q->asked = 2;
+	query_make_late(&t, q);
+	query_end(&t, q);
+	assert_int_equal(q->state, QUERY_SPENT);
+	assert_ptr_equal(query_by_id(&t, id), q);
+	assert_null(query_first(&t, QUERY_LIST_LATE));
+	assert_ptr_equal(query_first(&t, QUERY_LIST_SPENT), q);
+	assert_int_equal(t.open, 0);
+	assert_int_equal(t.spent, 1);
+	query_free(&t, q);
+	assert_null(query_by_id(&t, id));
+	assert_int_equal(t.spent, 0);
+	free(block);
+}
+
+static void
+the_oldest_spent_query_gives_way_when_all_slots_are_taken(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[SLOTS], *more;
+
+	(void)state;
+	for (unsigned i = 0; i < SLOTS; i++)
+		q[i] = open_one(20, i);
+	assert_null(open_one(20, SLOTS));
+	q[9]->asked = q[4]->asked = 1;
+	query_end(&t, q[9]);
+	query_end(&t, q[4]);
+	more = open_one(20, SLOTS);
+	assert_ptr_equal(more, q[9]);
+	assert_ptr_equal(query_by_id(&t, more->id), more);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_SPENT), q[4]);
+	assert_ptr_equal(open_one(20, SLOTS), q[4]);
+	assert_null(open_one(20, SLOTS));
+	free(block);
+}
+
+static void
+a_spent_query_is_kept_while_a_slot_is_free(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q = open_one(20, 0);
+
+	(void)state;
+	q->asked = 1;
+	query_end(&t, q);
+	for (unsigned i = 1; i < SLOTS; i++)
+		assert_ptr_not_equal(open_one(20, i), q);
+	assert_int_equal(q->state, QUERY_SPENT);
+	free(block);
+}
+
+static void
+memory_is_what_is_said(void **state)
+{
+	(void)state;
+	for (uint32_t slots = QUERIES_MIN; slots <= QUERIES_MAX; slots = slots * 3 / 2 + 1) {
+		void *block = start(slots, fill); /* of exactly this size: sanitizers see a step outside */
+
+		for (uint32_t i = 0; i < slots; i++)
+			assert_non_null(open_one(i < QUERIES_LONG ? QUERY_MSG_MAX : QUERY_SHORT, i));
+		assert_null(open_one(20, slots));
+		free(block);
+	}
+}
+
+/* ---- A million random steps against a plain reference ----------------------------------------- */
+
+struct reference {
+	struct query *q; /* NULL = not in the table */
+	enum query_list list;
+	uint16_t id, len;
+	uint8_t mark;
+	uint64_t order; /* place in its list: when it was appended */
+};
+
+static struct reference ref[SLOTS];
+static uint64_t orders;
+
+static struct reference *
+ref_of(const struct query *q)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (ref[i].q == q)
+			return &ref[i];
+	return NULL;
+}
+
+static unsigned
+ref_count(bool spent)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		n += ref[i].q != NULL && (ref[i].list == QUERY_LIST_SPENT) == spent;
+	return n;
+}
+
+static unsigned
+ref_long(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		n += ref[i].q != NULL && ref[i].list != QUERY_LIST_SPENT && ref[i].len > QUERY_SHORT;
+	return n;
+}
+
+static struct reference *
+ref_oldest(enum query_list list)
+{
+	struct reference *best = NULL;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (ref[i].q != NULL && ref[i].list == list && (best == NULL || ref[i].order < best->order))
+			best = &ref[i];
+	return best;
+}
+
+static struct reference *
+ref_any(void)
+{
+	struct reference *r = &ref[chance() % SLOTS];
+
+	return r->q != NULL ? r : NULL;
+}
+
+static void
+random_open(uint64_t now)
+{
+	size_t len = chance() % 4 == 0 ? 1 + chance() % QUERY_MSG_MAX : 1 + chance() % QUERY_SHORT;
+	bool full = ref_count(false) == SLOTS, no_place = len > QUERY_SHORT && ref_long() == QUERIES_LONG;
+	struct reference *r, *oldest = ref_oldest(QUERY_LIST_SPENT);
+	bool gives_way = ref_count(false) + ref_count(true) == SLOTS && oldest != NULL;
+	uint8_t mark = (uint8_t)chance();
+	struct query *q;
+
+	memset(msg, mark, len);
+	q = open_one(len, now);
+	if (gives_way && query_by_id(&t, oldest->id) != oldest->q)
+		oldest->q = NULL;
+	else if (gives_way && q != NULL && oldest->q == q)
+		oldest->q = NULL; /* the new one took its slot and, by chance, its ID */
+	if (full || no_place) {
+		assert_null(q);
+		return;
+	}
+	assert_non_null(q);
+	assert_null(ref_of(q));
+	for (r = ref; r->q != NULL; r++)
+		assert_int_not_equal(r->id, q->id);
+	for (unsigned i = 0; i < SLOTS; i++)
+		assert_false(ref[i].q != NULL && ref[i].id == q->id);
+	*r = (struct reference){q, QUERY_LIST_FRESH, q->id, (uint16_t)len, mark, orders++};
+}
+
+static void
+random_end(struct reference *r)
+{
+	if (r->list == QUERY_LIST_SPENT)
+		return;
+	r->q->asked = chance() % 2;
+	if (r->q->asked != 0) {
+		r->list = QUERY_LIST_SPENT;
+		r->order = orders++;
+		query_end(&t, r->q);
+	} else {
+		query_end(&t, r->q);
+		r->q = NULL;
+	}
+}
+
+static void
+check_list(enum query_list list)
+{
+	uint64_t last = 0;
+	unsigned n = 0, expected = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		expected += ref[i].q != NULL && ref[i].list == list;
+	for (struct query *q = query_first(&t, list); q != NULL; q = query_next(&t, q)) {
+		struct reference *r = ref_of(q);
+
+		assert_non_null(r);
+		assert_int_equal(r->list, list);
+		assert_true(n == 0 || r->order > last);
+		last = r->order;
+		n++;
+	}
+	assert_int_equal(n, expected);
+}
+
+static void
+check_all(void)
+{
+	for (int list = 0; list < QUERY_LISTS; list++)
+		check_list((enum query_list)list);
+	assert_int_equal(t.open, ref_count(false));
+	assert_int_equal(t.spent, ref_count(true));
+	assert_int_equal(t.free_places, QUERIES_LONG - ref_long());
+	for (unsigned i = 0; i < SLOTS; i++) {
+		if (ref[i].q == NULL)
+			continue;
+		assert_ptr_equal(query_by_id(&t, ref[i].id), ref[i].q);
+		if (ref[i].list == QUERY_LIST_SPENT)
+			continue;
+		assert_int_equal(ref[i].q->len, ref[i].len);
+		assert_int_equal(ref[i].q->msg[0], ref[i].mark);
+		assert_int_equal(ref[i].q->msg[ref[i].len - 1], ref[i].mark);
+	}
+}
+
+static void
+random_steps_agree_with_a_plain_reference(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct reference *r;
+
+	(void)state;
+	memset(ref, 0, sizeof(ref));
+	for (uint32_t i = 0; i < 1000000; i++) {
+		/* Seasons, so that the table is at times empty and at times full. */
+		uint32_t what = chance() % 16, opens = i / 1000 % 2 == 0 ? 9 : 5;
+
+		if (what < opens) {
+			random_open(i);
+		} else if ((r = ref_any()) != NULL) {
+			if (what < 12) {
+				random_end(r);
+			} else if (what < 14) {
+				query_free(&t, r->q);
+				r->q = NULL;
+			} else if (r->list == QUERY_LIST_FRESH) {
+				r->list = QUERY_LIST_LATE;
+				r->order = orders++;
+				query_make_late(&t, r->q);
+			}
+		}
+		if (i % 64 == 0)
+			check_all();
+	}
+	check_all();
+	free(block);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_opened_query_waits_and_keeps_what_it_was_given),
+		cmocka_unit_test(a_reopened_slot_remembers_nothing),
+		cmocka_unit_test(all_slots_can_be_open_with_different_ids),
+		cmocka_unit_test(ids_use_all_sixteen_bits),
+		cmocka_unit_test(without_entropy_nothing_is_opened),
+		cmocka_unit_test(a_source_that_repeats_itself_ends_in_no_query),
+		cmocka_unit_test(the_slot_used_last_is_used_first),
+		cmocka_unit_test(a_message_over_the_bound_is_not_taken),
+		cmocka_unit_test(long_places_are_used_up_and_given_back),
+		cmocka_unit_test(a_spent_query_lets_its_long_place_go),
+		cmocka_unit_test(no_long_place_costs_no_slot),
+		cmocka_unit_test(lists_are_in_order_of_age),
+		cmocka_unit_test(a_query_may_be_ended_inside_a_walk),
+		cmocka_unit_test(a_query_nobody_has_is_free_at_its_end),
+		cmocka_unit_test(a_spent_query_keeps_its_id),
+		cmocka_unit_test(the_oldest_spent_query_gives_way_when_all_slots_are_taken),
+		cmocka_unit_test(a_spent_query_is_kept_while_a_slot_is_free),
+		cmocka_unit_test(memory_is_what_is_said),
+		cmocka_unit_test(random_steps_agree_with_a_plain_reference),
+	};
+
+	return cmocka_run_group_tests_name("query", tests, NULL, NULL);
+}

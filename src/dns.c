@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <string.h>
 
 #include "dns.h"
+#include "text.h"
 
 #define LABEL_MAX 63u	 /* RFC 1035 section 2.3.4 */
 #define POINTER 0xc0u	 /* RFC 1035 section 4.1.4: both high bits of a length octet */
@@ -217,7 +217,7 @@ dns_type_text(char out[DNS_TYPE_TEXT_MAX], uint16_t type)
 		if (types[i].type == type)
 			return strcpy(out, types[i].name);
 	}
-	snprintf(out, DNS_TYPE_TEXT_MAX, "TYPE%u", (unsigned)type);
+	text_make(out, DNS_TYPE_TEXT_MAX, "TYPE%u", (unsigned)type);
 	return out;
 }
 
@@ -235,6 +235,6 @@ dns_rcode_text(char out[DNS_RCODE_TEXT_MAX], unsigned rcode)
 		return strcpy(out, "BADVERS");
 	if (rcode == 23)
 		return strcpy(out, "BADCOOKIE"); /* RFC 7873 section 8 */
-	snprintf(out, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
+	text_make(out, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
 	return out;
 }

@@ -371,9 +371,13 @@ octets_behind_the_last_record_are_a_format_error(void **state)
 static void
 a_query_longer_than_is_taken_is_a_format_error(void **state)
 {
+	static const uint8_t filler[QUERY_MSG_MAX];
+
 	(void)state;
 	ask(0);
-	query.len = QUERY_MSG_MAX + 1;
+	made_rr(&query, MADE_ADDITIONAL, "", TXT, 1, 0);
+	made_rdata(&query, filler, QUERY_MSG_MAX + 1 - query.len);
+	assert_int_equal(query.len, QUERY_MSG_MAX + 1);
 	expect_reply(DNS_FORMERR);
 }
 
@@ -553,6 +557,13 @@ sig0_signs_only_as_the_last_record(void **state)
 	made_rdata(&query, covers_a, sizeof(covers_a));
 	assert_int_equal(judge(), EDNS_FORWARD);
 	assert_false(facts.is_signed);
+	for (size_t len = 0; len < 2; len++) { /* too short to say what it covers */
+		ask(0);
+		made_rr(&query, MADE_ADDITIONAL, "", 24, 255, 0);
+		made_rdata(&query, sig0, len);
+		assert_int_equal(judge(), EDNS_FORWARD);
+		assert_false(facts.is_signed);
+	}
 }
 
 /* ---- What leaves for the upstream ------------------------------------------------------------- */
@@ -634,6 +645,8 @@ the_clients_own_subnet_leaves_as_it_came(void **state)
 	expect_option(sent_option(EDNS_ECS), SUBNET, 7);
 	ask_with_opt(0, 0);
 	made_option(&query, EDNS_ECS, "\0\2\0\0", 4);
+	send_query(false);
+	made_option(&query, EDNS_ECS, SUBNET, 7); /* a second one does not */
 	send_query(false);
 	expect_option(sent_option(EDNS_ECS), "\0\2\0\0", 4);
 }
@@ -772,6 +785,26 @@ a_signed_query_leaves_unchanged_but_for_its_id(void **state)
 		assert_int_equal(sent_len, query.len);
 		assert_memory_equal(sent + 2, query.buf + 2, query.len - 2);
 	}
+}
+
+/* Nothing is taken out of it, so nothing in it is in the way. */
+static void
+a_signed_query_may_hold_names_behind_its_opt(void **state)
+{
+	size_t at;
+
+	(void)state;
+	ask_with_opt(DNS_RD, 0);
+	at = query.len;
+	made_a(&query, MADE_ADDITIONAL, "tail", 1);
+	made_rr(&query, MADE_ADDITIONAL, "", MX, 1, 0);
+	made_u16(&query, 10);
+	made_u16(&query, 0xc000u | (unsigned)at);
+	made_rdlen(&query);
+	expect_reply(DNS_FORMERR);
+	made_rr(&query, MADE_ADDITIONAL, "key", 250, 255, 0);
+	send_query(false);
+	assert_int_equal(sent_len, query.len);
 }
 
 /* RFC 5625 section 4.5: TKEY is carried too. */
@@ -1369,9 +1402,17 @@ the_opt_of_a_cut_answer_always_fits(void **state)
 	assert_non_null(given_option(EDNS_ECS));
 	assert_non_null(given_option(EDNS_KEEPALIVE));
 	assert_null(given_option(EDNS_EDE));
-	reply.limit = 0; /* not promised, and not below 512 for it */
-	out_len = edns_make_answer(out, answer.buf, answer.len, &seen, query.buf, &facts, &reply);
-	assert_in_range(out_len, 13, 512);
+}
+
+static void
+a_limit_below_512_counts_as_512(void **state)
+{
+	(void)state;
+	ask(0);
+	answer_of(512);
+	give_answer();
+	reply.limit = 0;
+	assert_int_equal(edns_make_answer(out, answer.buf, answer.len, &seen, query.buf, &facts, &reply), 512);
 }
 
 /* A TCP answer of the largest size has no room for an OPT. */
@@ -1410,6 +1451,12 @@ the_answer_to_a_signed_query_changes_only_its_id(void **state)
 	reply.limit = 1232;
 	give_answer();
 	assert_int_equal(given_flags() & DNS_TC, DNS_TC);
+	assert_int_equal(out_len, facts.question_end + 11u);
+	made_opt(&answer, 1232, 0); /* behind it, a name that would be in the way of any editing */
+	made_rr(&answer, MADE_ADDITIONAL, "", MX, 1, 0);
+	made_rdata(&answer, "\0\1\377\377", 4);
+	give_answer();
+	assert_true(seen.tail_names);
 	assert_int_equal(out_len, facts.question_end + 11u);
 }
 
@@ -1777,6 +1824,7 @@ main(void)
 		cmocka_unit_test(an_opt_that_cannot_be_taken_out_is_a_format_error),
 		cmocka_unit_test(an_owner_that_points_into_the_opt_is_a_format_error),
 		cmocka_unit_test(a_signed_query_leaves_unchanged_but_for_its_id),
+		cmocka_unit_test(a_signed_query_may_hold_names_behind_its_opt),
 		cmocka_unit_test(a_tkey_record_is_carried),
 		cmocka_unit_test(the_largest_query_leaves_whole),
 		cmocka_unit_test(an_answer_is_read),
@@ -1807,6 +1855,7 @@ main(void)
 		cmocka_unit_test(the_upstreams_tc_bit_stays),
 		cmocka_unit_test(extended_errors_are_dropped_before_data),
 		cmocka_unit_test(the_opt_of_a_cut_answer_always_fits),
+		cmocka_unit_test(a_limit_below_512_counts_as_512),
 		cmocka_unit_test(an_answer_without_room_for_an_opt_is_cut_over_tcp_too),
 		cmocka_unit_test(the_answer_to_a_signed_query_changes_only_its_id),
 		cmocka_unit_test(an_error_copies_id_opcode_rd_and_cd),

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Makes certificate authorities and server certificates, good and bad, for the tests.
+
+Everything is made on the spot in a directory that the caller gives; no key is ever checked in.
+
+    ca = Authority(directory, "Test CA")
+    good = ca.leaf("dns.test")
+    old = ca.leaf("dns.test", days=(-30, -1))
+
+A Leaf has .cert (a PEM file: the certificate and what lies between it and the root) and .key.
+"""
+
+import datetime
+import itertools
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
+
+_count = itertools.count(1)
+
+
+def make_key(kind="p256"):
+    """A private key: p256, p384, or rsa and its bits (rsa2048)."""
+    if kind == "p256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if kind == "p384":
+        return ec.generate_private_key(ec.SECP384R1())
+    return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
+
+
+def _name(text):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
+
+
+def _pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _builder(subject, issuer, public_key, days):
+    now = datetime.datetime.utcnow()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
+    )
+
+
+class Leaf:
+    """A server's certificate with its chain, and its key, as PEM files."""
+
+    def __init__(self, directory, certificate, key, chain):
+        stem = Path(directory) / f"leaf-{next(_count)}"
+        self.certificate = certificate
+        self.private_key = key
+        self.cert = str(stem.with_suffix(".pem"))
+        self.key = str(stem.with_suffix(".key"))
+        Path(self.cert).write_bytes(b"".join(_pem(c) for c in [certificate, *chain]))
+        Path(self.key).write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+
+
+class Authority:
+    """A root, or with issuer an intermediate, that signs others.  .pem is its certificate's file."""
+
+    def __init__(self, directory, name, issuer=None, key="p256", days=(-30, 365), path_length=None,
+                 is_ca=True, hash=hashes.SHA256()):
+        self.directory = Path(directory)
+        self.name = _name(name)
+        self.key = make_key(key)
+        self.issuer = issuer
+        signer = issuer or self
+        self.certificate = (
+            _builder(self.name, signer.name, self.key.public_key(), days)
+            .add_extension(x509.BasicConstraints(is_ca, path_length if is_ca else None), critical=True)
+            .sign(signer.key, hash)
+        )
+        self.pem = str(self.directory / f"ca-{next(_count)}.pem")
+        Path(self.pem).write_bytes(_pem(self.certificate))
+
+    def chain(self):
+        """The certificates a server sends behind its own: all but the root."""
+        return [self.certificate, *self.issuer.chain()] if self.issuer else []
+
+    def leaf(self, *names, cn=None, key="p256", days=(-1, 30), usage=(SERVER_AUTH,), hash=hashes.SHA256(),
+             unknown_critical=False, with_chain=True):
+        """A server certificate with names as its subjectAltName (without names: none at all)."""
+        private_key = make_key(key)
+        builder = _builder(_name(cn), self.name, private_key.public_key(), days)
+        builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
+        if names:
+            san = x509.SubjectAlternativeName([x509.DNSName(n) for n in names])
+            builder = builder.add_extension(san, critical=not cn)
+        if usage:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if unknown_critical:
+            strange = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+            builder = builder.add_extension(strange, critical=True)
+        certificate = builder.sign(self.key, hash)
+        return Leaf(self.directory, certificate, private_key, self.chain() if with_chain else [])
+
+
+def self_signed(directory, *names, days=(-1, 30)):
+    """A server certificate that only vouches for itself."""
+    key = make_key()
+    name = _name("nobody but myself")
+    certificate = (
+        _builder(name, name, key.public_key(), days)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Leaf(directory, certificate, key, [])

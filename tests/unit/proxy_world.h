@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* All that surrounds a proxy, made up: clients, two kinds of listener, upstreams that say what the test
+ * tells them to, and time that is a number.  After each event world_check() holds the proxy to its law.
+ * A test may define LAW() itself before it includes this. */
+#ifndef DNPROXY_TESTS_PROXY_WORLD_H
+#define DNPROXY_TESTS_PROXY_WORLD_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dnsmake.h"
+#include "proxy.h"
+
+#ifndef LAW
+#define LAW(holds) \
+	do { \
+		if (!(holds)) { \
+			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
+			abort(); \
+		} \
+	} while (0)
+#endif
+
+#define WORLD_UPS 3
+#define WORLD_SENT 256
+
+/* What an upstream was given and has neither answered nor lost. */
+struct world_sent {
+	uint8_t msg[UPSTREAM_MSG_MAX];
+	size_t len;
+};
+
+struct world_up {
+	struct upstream up; /* first, so that a pointer to it is one to this */
+	enum upstream_verdict verdict;
+	struct world_sent sent[WORLD_SENT];
+	unsigned count;	  /* in sent[] */
+	unsigned offered; /* calls of send */
+	unsigned taken;
+	unsigned keepalives;
+	uint32_t keepalive_ms;
+};
+
+struct world_listener {
+	struct listener listener; /* first, so that a pointer to it is one to this */
+	unsigned replies;
+	uint32_t token; /* of the last reply: */
+	size_t len;
+	uint8_t msg[DNS_MESSAGE_MAX];
+};
+
+static struct world {
+	struct proxy proxy;
+	void *block;
+	struct world_listener udp, tcp;
+	struct world_up up[WORLD_UPS];
+	uint64_t now;
+	uint64_t seed;
+	struct prefix allow;
+	void (*on_reply)(struct world_listener *l, const struct origin *to, const uint8_t *msg, size_t len);
+} world;
+
+static inline int
+world_fill(void *buf, size_t len)
+{
+	for (uint8_t *p = buf; len-- > 0; p++) {
+		world.seed = world.seed * 6364136223846793005u + 1442695040888963407u;
+		*p = (uint8_t)(world.seed >> 40);
+	}
+	return 0;
+}
+
+static inline void
+world_reply(struct listener *self, const struct origin *to, const uint8_t *msg, size_t len)
+{
+	struct world_listener *l = (struct world_listener *)(void *)self;
+
+	LAW(to->via == self && len >= DNS_HEADER && len <= to->max);
+	LAW((dns_flags(msg) & DNS_QR) != 0);
+	l->replies++;
+	l->token = to->token;
+	l->len = len;
+	memcpy(l->msg, msg, len);
+	if (world.on_reply != NULL)
+		world.on_reply(l, to, msg, len);
+}
+
+static inline enum upstream_verdict
+world_send(struct upstream *self, const uint8_t *msg, size_t len)
+{
+	struct world_up *u = (struct world_up *)(void *)self;
+
+	LAW(len >= DNS_HEADER && len <= UPSTREAM_MSG_MAX);
+	u->offered++;
+	if (u->verdict != UPSTREAM_TAKEN)
+		return u->verdict;
+	if (u->count == WORLD_SENT)
+		return UPSTREAM_SOON;
+	memcpy(u->sent[u->count].msg, msg, len);
+	u->sent[u->count++].len = len;
+	u->taken++;
+	return UPSTREAM_TAKEN;
+}
+
+static inline void
+world_keepalive(struct upstream *self, uint32_t idle_ms)
+{
+	struct world_up *u = (struct world_up *)(void *)self;
+
+	u->keepalives++;
+	u->keepalive_ms = idle_ms;
+}
+
+/* A proxy with so many slots and upstreams, who take everything.  The time is not 0, so that a sum
+ * forgotten somewhere shows. */
+static inline void
+world_start(uint32_t slots, unsigned ups)
+{
+	struct proxy_settings set = {.allow = &world.allow, .allows = 1};
+
+	free(world.block);
+	world.on_reply = NULL;
+	world.seed = 7;
+	world.now = 1000000;
+	world.block = calloc(1, query_memory(slots));
+	LAW(world.block != NULL && ups <= WORLD_UPS);
+	LAW(prefix_parse(&world.allow, "192.0.2.0/24") == 0);
+	proxy_init(&world.proxy, &set, world.block, slots, world_fill);
+	world.udp.listener = (struct listener){"udp", false, -1, world_reply};
+	world.tcp.listener = (struct listener){"tcp", true, 100, world_reply};
+	world.udp.replies = world.tcp.replies = 0;
+	for (unsigned i = 0; i < ups; i++) {
+		struct world_up *u = &world.up[i];
+
+		memset(&u->up, 0, sizeof(u->up));
+		u->verdict = UPSTREAM_TAKEN;
+		u->count = u->offered = u->taken = u->keepalives = 0;
+		snprintf(u->up.name, sizeof(u->up.name), "up%u", i);
+		u->up.send = world_send;
+		u->up.keepalive = world_keepalive;
+		proxy_add_upstream(&world.proxy, &u->up);
+		LAW(u->up.index == i);
+	}
+}
+
+static inline void
+world_stop(void)
+{
+	free(world.block);
+	world.block = NULL;
+}
+
+/* proxy.h's law, and what must be true of every query that is kept. */
+static inline void
+world_check(void)
+{
+	const struct proxy *p = &world.proxy;
+	const struct proxy_counters *c = &p->count;
+	uint64_t deadline = proxy_deadline(p);
+	unsigned open = 0, spent = 0;
+
+	for (int list = 0; list < QUERY_LISTS; list++) {
+		uint64_t before = 0;
+
+		for (const struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
+		     q = query_next(&p->table, q)) {
+			LAW(query_by_id(&p->table, q->id) == q);
+			LAW(q->tries <= p->ups + 1 && (q->asked >> p->ups) == 0 && (q->hoped >> p->ups) == 0);
+			LAW((q->asked != 0) == (q->state != QUERY_WAITING));
+			LAW((q->state == QUERY_SPENT) == (list == QUERY_LIST_SPENT));
+			if (list == QUERY_LIST_SPENT) {
+				spent++;
+				continue;
+			}
+			open++;
+			LAW(q->opened_ms >= before && q->opened_ms <= world.now);
+			LAW(deadline <= q->opened_ms + QUERY_TIMEOUT_MS);
+			before = q->opened_ms;
+		}
+	}
+	LAW(open == p->table.open && spent == p->table.spent);
+	LAW(open > 0 || deadline == UINT64_MAX);
+	LAW(c->asked == open + c->answered + c->refused + c->failed + c->gone);
+	LAW(world.udp.replies + world.tcp.replies == c->answered + c->refused + c->failed);
+}
+
+/* ---- Events ----------------------------------------------------------------------------------- */
+
+static inline struct origin
+world_origin(struct world_listener *via, uint32_t token)
+{
+	struct origin o = {.via = &via->listener, .token = token};
+
+	o.max = via->listener.stream ? DNS_MESSAGE_MAX : UDP_SIZE_DEFAULT;
+	LAW(addr_parse(&o.peer, "192.0.2.7") == 0);
+	return o;
+}
+
+static inline bool
+world_ask(struct world_listener *via, uint32_t token, const uint8_t *msg, size_t len)
+{
+	struct origin o = world_origin(via, token);
+	bool taken = proxy_ask(&world.proxy, &o, msg, len, world.now);
+
+	world_check();
+	return taken;
+}
+
+static inline void
+world_forget(struct world_listener *via, uint32_t token)
+{
+	struct origin o = {.via = &via->listener, .token = token};
+
+	proxy_forget(&world.proxy, &o);
+	world_check();
+}
+
+static inline void
+world_answer(unsigned up, const uint8_t *msg, size_t len)
+{
+	proxy_answer(&world.proxy, &world.up[up].up, msg, len, world.now);
+	world_check();
+}
+
+static inline void
+world_ready(unsigned up)
+{
+	world.up[up].verdict = UPSTREAM_TAKEN;
+	proxy_ready(&world.proxy, &world.up[up].up, world.now);
+	world_check();
+}
+
+/* Its connection ends; what it says to further questions comes first, as upstreams do it. */
+static inline void
+world_lost(unsigned up, enum upstream_verdict verdict)
+{
+	world.up[up].verdict = verdict;
+	world.up[up].count = 0;
+	proxy_lost(&world.proxy, &world.up[up].up, world.now);
+	world_check();
+}
+
+/* Time passes; the proxy is called when it asked for it, as the loop does. */
+static inline void
+world_pass(uint64_t ms)
+{
+	uint64_t end = world.now + ms, due;
+
+	while ((due = proxy_deadline(&world.proxy)) <= end) {
+		world.now = due > world.now ? due : world.now;
+		proxy_tick(&world.proxy, world.now);
+		world_check();
+		LAW(proxy_deadline(&world.proxy) > world.now);
+	}
+	world.now = end;
+	proxy_tick(&world.proxy, world.now);
+	world_check();
+}
+
+/* Takes the k-th message out of what an upstream has in hand. */
+static inline struct world_sent
+world_take(unsigned up, unsigned k)
+{
+	struct world_up *u = &world.up[up];
+	struct world_sent s;
+
+	LAW(k < u->count);
+	s = u->sent[k];
+	u->count--;
+	memmove(&u->sent[k], &u->sent[k + 1], (u->count - k) * sizeof(s));
+	return s;
+}
+
+#endif

@@ -1,0 +1,1336 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LAW(holds) assert_true(holds)
+#include "proxy_world.h"
+
+#define TYPE_A 1
+#define CLASS_IN 1
+
+static struct made m, a;
+
+static struct proxy_counters *
+count(void)
+{
+	return &world.proxy.count;
+}
+
+/* ---- Asking and answering --------------------------------------------------------------------- */
+
+static bool
+ask(struct world_listener *via, uint32_t token, unsigned id, const char *name)
+{
+	made_init(&m, id, DNS_RD);
+	made_question(&m, name, TYPE_A, CLASS_IN);
+	return world_ask(via, token, m.buf, m.len);
+}
+
+static bool
+ask_with_opt(struct world_listener *via, uint32_t token, unsigned id, const char *name, unsigned size)
+{
+	made_init(&m, id, DNS_RD);
+	made_question(&m, name, TYPE_A, CLASS_IN);
+	made_opt(&m, size, EDNS_DO);
+	return world_ask(via, token, m.buf, m.len);
+}
+
+/* Makes in a the answer to what was sent: its question, and one address. */
+static void
+make_answer(const struct world_sent *s, unsigned rcode, uint32_t ip)
+{
+	struct dns_question q;
+
+	assert_int_equal(dns_read_question(s->msg, s->len, &q), 0);
+	made_init(&a, dns_id(s->msg), DNS_QR | DNS_RD | DNS_RA | rcode);
+	made_octets(&a, s->msg + DNS_HEADER, q.end - DNS_HEADER);
+	made_count(&a, MADE_QUESTION, 1);
+	if (ip != 0)
+		made_a(&a, MADE_ANSWER, "12>", ip);
+}
+
+static void
+answer(unsigned up, unsigned k, unsigned rcode, uint32_t ip)
+{
+	struct world_sent s = world_take(up, k);
+
+	make_answer(&s, rcode, ip);
+	world_answer(up, a.buf, a.len);
+}
+
+/* ---- Looking at messages ---------------------------------------------------------------------- */
+
+static struct edns_answer
+read_reply(const struct world_listener *l)
+{
+	struct edns_answer r;
+
+	assert_int_equal(edns_read_answer(l->msg, l->len, &r), 0);
+	return r;
+}
+
+/* The option's octets in an OPT record that begins at opt; NULL = it has none. */
+static const uint8_t *
+find_option(const uint8_t *opt, unsigned code, size_t *len)
+{
+	const uint8_t *p = opt + 11, *end = p + get16(opt + 9);
+
+	for (; p < end; p += 4 + get16(p + 2))
+		if (get16(p) == code) {
+			*len = get16(p + 2);
+			return p + 4;
+		}
+	return NULL;
+}
+
+/* The last reply of l is to this ID, with this RCODE and this many answers. */
+static void
+assert_reply(const struct world_listener *l, uint32_t token, unsigned id, unsigned rcode, unsigned answers)
+{
+	assert_int_equal(l->token, token);
+	assert_int_equal(dns_id(l->msg), id);
+	assert_int_equal(dns_rcode(l->msg), rcode);
+	assert_int_equal(dns_ancount(l->msg), answers);
+}
+
+static void
+assert_error_code(const struct world_listener *l, unsigned code, const char *text)
+{
+	struct edns_answer r = read_reply(l);
+	const uint8_t *ede;
+	size_t len = 0;
+
+	assert_int_not_equal(r.opt_len, 0);
+	ede = find_option(l->msg + r.opt_at, EDNS_EDE, &len);
+	assert_non_null(ede);
+	assert_true(len >= 2);
+	assert_int_equal(get16(ede), code);
+	if (text != NULL) {
+		assert_int_equal(len - 2, strlen(text));
+		assert_memory_equal(ede + 2, text, len - 2);
+	}
+}
+
+static bool
+has_opt(const struct world_sent *s)
+{
+	return dns_arcount(s->msg) != 0;
+}
+
+/* ---- At the door ------------------------------------------------------------------------------ */
+
+static void
+a_response_is_dropped(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 1, DNS_QR);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	assert_false(world_ask(&world.udp, 1, m.buf, m.len));
+	assert_int_equal(count()->dropped, 1);
+	assert_int_equal(count()->asked, 0);
+	assert_int_equal(world.up[0].offered, 0);
+}
+
+static void
+less_than_a_header_is_dropped(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 1, 0);
+	for (size_t len = 0; len < DNS_HEADER; len++)
+		assert_false(world_ask(&world.udp, 1, m.buf, len));
+	assert_int_equal(count()->dropped, DNS_HEADER);
+	assert_int_equal(world.udp.replies, 0);
+}
+
+static void
+a_broken_message_is_formerr_at_once(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 0x4711, DNS_RD);
+	assert_true(world_ask(&world.tcp, 5, m.buf, m.len));
+	assert_reply(&world.tcp, 5, 0x4711, DNS_FORMERR, 0);
+	assert_int_equal(count()->refused, 1);
+	assert_int_equal(world.up[0].offered, 0);
+}
+
+static void
+an_unknown_opcode_is_notimp(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 3, 5 << 11);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	assert_true(world_ask(&world.udp, 1, m.buf, m.len));
+	assert_reply(&world.udp, 1, 3, DNS_NOTIMP, 0);
+}
+
+static void
+a_zone_transfer_is_refused(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 3, 0);
+	made_question(&m, "example.com", DNS_TYPE_AXFR, CLASS_IN);
+	made_opt(&m, 1232, 0);
+	assert_true(world_ask(&world.tcp, 1, m.buf, m.len));
+	assert_reply(&world.tcp, 1, 3, DNS_REFUSED, 0);
+	assert_error_code(&world.tcp, EDE_NOT_SUPPORTED, NULL);
+	assert_int_equal(world.up[0].offered, 0);
+}
+
+static void
+not_allowed_is_refused(void **state)
+{
+	struct origin o;
+
+	(void)state;
+	world_start(64, 1);
+	o = world_origin(&world.udp, 9);
+	assert_int_equal(addr_parse(&o.peer, "203.0.113.1"), 0);
+	made_init(&m, 77, DNS_RD);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	made_opt(&m, 1232, 0);
+	assert_true(proxy_ask(&world.proxy, &o, m.buf, m.len, world.now));
+	world_check();
+	assert_reply(&world.udp, 9, 77, DNS_REFUSED, 0);
+	assert_error_code(&world.udp, EDE_PROHIBITED, NULL);
+	assert_int_equal(count()->refused, 1);
+	assert_int_equal(world.up[0].offered, 0);
+}
+
+static void
+any_prefix_of_the_list_allows(void **state)
+{
+	struct prefix allow[3];
+	struct origin o;
+
+	(void)state;
+	world_start(64, 1);
+	prefix_parse(&allow[0], "10.0.0.0/8");
+	prefix_parse(&allow[1], "2001:db8::/32");
+	prefix_parse(&allow[2], "203.0.113.1");
+	world.proxy.set.allow = allow;
+	world.proxy.set.allows = 3;
+	o = world_origin(&world.udp, 9);
+	made_init(&m, 77, DNS_RD);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	for (int i = 0; i < 4; i++) {
+		static const char *const peer[] = {"10.1.2.3", "2001:db8::7", "203.0.113.1", "203.0.113.2"};
+
+		addr_parse(&o.peer, peer[i]);
+		proxy_ask(&world.proxy, &o, m.buf, m.len, world.now);
+		assert_int_equal(world.proxy.table.open, i < 3 ? i + 1 : 3);
+		assert_int_equal(count()->refused, i == 3);
+	}
+}
+
+static void
+table_full_is_servfail_at_once(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned i = 0; i < 64; i++)
+		ask(&world.udp, i, i, "example.com");
+	assert_int_equal(world.udp.replies, 0);
+	ask_with_opt(&world.udp, 64, 64, "example.com", 1232);
+	assert_reply(&world.udp, 64, 64, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_OTHER, NULL);
+	assert_int_equal(count()->refused, 1);
+	answer(0, 10, DNS_NOERROR, 1);
+	ask(&world.udp, 65, 65, "example.com");
+	assert_int_equal(count()->refused, 1);
+	assert_int_equal(world.proxy.table.open, 64);
+}
+
+/* ---- There and back --------------------------------------------------------------------------- */
+
+static void
+a_question_goes_out_with_an_id_of_ours_and_comes_back_with_its_own(void **state)
+{
+	struct world_sent *s = world.up[0].sent;
+
+	(void)state;
+	world_start(64, 2);
+	assert_true(ask(&world.udp, 3, 0, "www.example.com"));
+	assert_int_equal(world.up[0].count, 1);
+	assert_int_equal(world.up[1].offered, 0);
+	assert_int_equal(world.udp.replies, 0);
+	assert_memory_equal(s->msg + DNS_HEADER, m.buf + DNS_HEADER, m.len - DNS_HEADER);
+	assert_int_equal(s->len % PAD_BLOCK, 0);
+	assert_non_null(query_by_id(&world.proxy.table, dns_id(s->msg)));
+	answer(0, 0, DNS_NOERROR, 0x01020304);
+	assert_int_equal(world.udp.replies, 1);
+	assert_reply(&world.udp, 3, 0, DNS_NOERROR, 1);
+	assert_memory_equal(world.udp.msg + world.udp.len - 4, "\1\2\3\4", 4);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(world.proxy.table.open + world.proxy.table.spent, 0);
+}
+
+static void
+equal_ids_of_many_clients_do_not_meet(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned i = 0; i < 60; i++)
+		ask(&world.udp, i, 4711, "example.com");
+	assert_int_equal(world.up[0].count, 60);
+	for (unsigned i = 0; i < 60; i++)
+		for (unsigned j = 0; j < i; j++)
+			assert_int_not_equal(dns_id(world.up[0].sent[i].msg), dns_id(world.up[0].sent[j].msg));
+	/* Answered from the last to the first. */
+	for (unsigned i = 60; i-- > 0;) {
+		answer(0, i, DNS_NOERROR, 0x0a000000 + i);
+		assert_reply(&world.udp, i, 4711, DNS_NOERROR, 1);
+		assert_int_equal(world.udp.msg[world.udp.len - 1], i);
+	}
+}
+
+static void
+the_client_gets_the_spelling_it_sent(void **state)
+{
+	struct world_sent s;
+	struct made sent;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "wWw.ExAmPlE.cOm");
+	sent = m;
+	s = world_take(0, 0);
+	make_answer(&s, DNS_NOERROR, 1);
+	for (size_t i = DNS_HEADER; i < DNS_HEADER + 17; i++)
+		if (a.buf[i] >= 'A' && a.buf[i] <= 'Z')
+			a.buf[i] = (uint8_t)(a.buf[i] + 32);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(count()->answered, 1);
+	assert_memory_equal(world.udp.msg + DNS_HEADER, sent.buf + DNS_HEADER, sent.len - DNS_HEADER);
+}
+
+static void
+every_rcode_is_an_answer(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned rcode = 0; rcode < 16; rcode++) {
+		struct world_sent s;
+
+		ask(&world.udp, 1, rcode, "example.com");
+		s = world_take(0, 0);
+		make_answer(&s, rcode, 0);
+		made_opt(&a, 1232, 0);
+		world_answer(0, a.buf, a.len);
+		assert_reply(&world.udp, 1, rcode, rcode, 0);
+	}
+	assert_int_equal(count()->answered, 16);
+}
+
+/* ---- EDNS is hop-by-hop ----------------------------------------------------------------------- */
+
+/* An answer with all an upstream may put into its OPT. */
+static void
+answer_with_options(unsigned up)
+{
+	struct world_sent s = world_take(up, 0);
+
+	make_answer(&s, DNS_NOERROR, 1);
+	made_opt(&a, 4096, EDNS_DO);
+	made_option(&a, EDNS_KEEPALIVE, "\0\144", 2);
+	made_option(&a, EDNS_COOKIE, "12345678abcdefgh", 16);
+	made_option(&a, EDNS_PADDING, "\0\0\0\0\0\0\0\0", 8);
+	made_option(&a, EDNS_EDE, "\0\3stale", 7);
+	made_option(&a, 65001, "x", 1);
+	world_answer(up, a.buf, a.len);
+}
+
+static void
+a_client_without_opt_gets_none(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	assert_true(has_opt(&world.up[0].sent[0]));
+	answer_with_options(0);
+	assert_int_equal(read_reply(&world.udp).opt_len, 0);
+	assert_int_equal(dns_arcount(world.udp.msg), 0);
+}
+
+static void
+a_client_with_opt_gets_ours_and_extended_errors_only(void **state)
+{
+	struct edns_answer r;
+	size_t len;
+
+	(void)state;
+	world_start(64, 1);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_options(0);
+	r = read_reply(&world.udp);
+	assert_int_not_equal(r.opt_len, 0);
+	assert_int_equal(get16(world.udp.msg + r.opt_at + 3), UDP_SIZE_DEFAULT);
+	assert_error_code(&world.udp, 3, "stale");
+	assert_null(find_option(world.udp.msg + r.opt_at, EDNS_KEEPALIVE, &len));
+	assert_null(find_option(world.udp.msg + r.opt_at, EDNS_COOKIE, &len));
+	assert_null(find_option(world.udp.msg + r.opt_at, EDNS_PADDING, &len));
+	assert_null(find_option(world.udp.msg + r.opt_at, 65001, &len));
+}
+
+static void
+keepalive_is_said_to_stream_clients_that_ask(void **state)
+{
+	const uint8_t *timeout;
+	size_t len = 0;
+
+	(void)state;
+	world_start(64, 1);
+	for (int i = 0; i < 2; i++) {
+		struct world_listener *l = i == 0 ? &world.tcp : &world.udp;
+
+		made_init(&m, 1, 0);
+		made_question(&m, "example.com", TYPE_A, CLASS_IN);
+		made_opt(&m, 1232, 0);
+		made_option(&m, EDNS_KEEPALIVE, NULL, 0);
+		world_ask(l, 1, m.buf, m.len);
+		answer(0, 0, DNS_NOERROR, 1);
+		timeout = find_option(l->msg + read_reply(l).opt_at, EDNS_KEEPALIVE, &len);
+		if (i == 1) {
+			assert_null(timeout);
+			return;
+		}
+		assert_non_null(timeout);
+		assert_int_equal(len, 2);
+		assert_int_equal(get16(timeout), 100);
+	}
+}
+
+static void
+an_upstreams_keepalive_reaches_its_transport(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	answer_with_options(0);
+	assert_int_equal(world.up[0].keepalives, 1);
+	assert_int_equal(world.up[0].keepalive_ms, 10000);
+}
+
+/* Makes and gives an answer of 30 addresses, 512 octets and more. */
+static void
+give_long_answer(void)
+{
+	struct world_sent s = world_take(0, 0);
+
+	make_answer(&s, DNS_NOERROR, 1);
+	for (int i = 1; i < 40; i++)
+		made_a(&a, MADE_ANSWER, "12>", 1);
+	world_answer(0, a.buf, a.len);
+}
+
+static void
+a_datagram_is_cut_to_what_its_client_takes(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	give_long_answer();
+	assert_true((dns_flags(world.udp.msg) & DNS_TC) != 0);
+	assert_true(world.udp.len <= 512);
+	assert_int_equal(dns_qdcount(world.udp.msg), 1);
+	assert_int_equal(count()->answered, 1);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1000);
+	give_long_answer();
+	assert_false((dns_flags(world.udp.msg) & DNS_TC) != 0);
+	assert_int_equal(dns_ancount(world.udp.msg), 40);
+	/* The listener's own bound holds, whatever the client says. */
+	made_init(&m, 1, 0);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	made_opt(&m, 65535, 0);
+	struct origin o = world_origin(&world.udp, 1);
+	o.max = 600;
+	proxy_ask(&world.proxy, &o, m.buf, m.len, world.now);
+	give_long_answer();
+	assert_true((dns_flags(world.udp.msg) & DNS_TC) != 0);
+	assert_true(world.udp.len <= 600);
+}
+
+static void
+a_stream_client_gets_it_whole(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask_with_opt(&world.tcp, 1, 1, "example.com", 512);
+	give_long_answer();
+	assert_false((dns_flags(world.tcp.msg) & DNS_TC) != 0);
+	assert_int_equal(dns_ancount(world.tcp.msg), 40);
+}
+
+/* ---- Choosing an upstream --------------------------------------------------------------------- */
+
+static void
+the_first_upstream_that_is_not_down_is_asked(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	world.up[0].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[0].offered, 1);
+	assert_int_equal(world.up[1].count, 1);
+	assert_int_equal(world.up[2].offered, 0);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+a_query_waits_for_an_upstream_that_is_soon_ready(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].offered, 0);
+	assert_int_equal(query_first(&world.proxy.table, QUERY_LIST_FRESH)->state, QUERY_WAITING);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(count()->again, 0);
+}
+
+static void
+waiting_queries_go_out_in_order_of_age(void **state)
+{
+	uint8_t first[20];
+
+	(void)state;
+	world_start(64, 1);
+	world.up[0].verdict = UPSTREAM_SOON;
+	for (unsigned i = 0; i < 20; i++) {
+		char name[] = "a.example";
+
+		name[0] = (char)('a' + i);
+		ask(&world.udp, i, i, name);
+		world_pass(100);
+	}
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 20);
+	for (unsigned i = 0; i < 20; i++)
+		first[i] = world.up[0].sent[i].msg[DNS_HEADER + 1];
+	assert_memory_equal(first, "abcdefghijklmnopqrst", 20);
+}
+
+static void
+a_query_waits_when_all_are_down_and_goes_to_who_comes_back(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.udp.replies, 0);
+	world_pass(500);
+	world_ready(1);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+an_upstream_that_cannot_connect_hands_on_to_the_next(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_lost(0, UPSTREAM_DOWN);
+	assert_int_equal(world.up[1].count, 1);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->again, 0);
+}
+
+/* ---- Lost connections ------------------------------------------------------------------------- */
+
+static void
+a_lost_connection_is_asked_again_once(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_lost(0, UPSTREAM_SOON);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[0].count, 0);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	assert_int_equal(count()->again, 1);
+	world_lost(0, UPSTREAM_SOON);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->failed, 1);
+	assert_int_equal(world.proxy.table.open + world.proxy.table.spent, 0);
+}
+
+static void
+asked_again_it_is_the_same_question_with_the_same_id(void **state)
+{
+	struct world_sent before, after;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	before = world.up[0].sent[0];
+	world_lost(0, UPSTREAM_TAKEN);
+	after = world.up[0].sent[0];
+	assert_int_equal(before.len, after.len);
+	assert_memory_equal(before.msg, after.msg, after.len);
+}
+
+static void
+a_connection_that_hands_over_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_lost(0, UPSTREAM_DOWN);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NXDOMAIN, 0);
+	assert_reply(&world.udp, 1, 1, DNS_NXDOMAIN, 0);
+	assert_int_equal(count()->again, 1);
+}
+
+/* Each upstream once, and once more: with two upstreams that lose everything, three times. */
+static void
+tries_are_bounded(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	for (int i = 0; world.udp.replies == 0 && i < 20; i++)
+		world_lost(world.up[0].count > 0 ? 0 : 1, UPSTREAM_TAKEN);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(world.up[0].taken + world.up[1].taken, 3);
+	assert_int_equal(count()->again, 2);
+}
+
+static void
+a_loss_touches_only_what_that_upstream_had(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "one.example");
+	world.up[0].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 2, 2, "two.example");
+	assert_int_equal(world.up[1].count, 1);
+	world_lost(1, UPSTREAM_DOWN);
+	assert_int_equal(world.up[0].count, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+}
+
+static void
+a_hundred_open_questions_survive_one_loss(void **state)
+{
+	(void)state;
+	world_start(128, 1);
+	for (unsigned i = 0; i < 100; i++)
+		ask(&world.udp, i, i, "example.com");
+	world_lost(0, UPSTREAM_SOON);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 100);
+	while (world.up[0].count > 0)
+		answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 100);
+	assert_int_equal(count()->again, 100);
+}
+
+/* ---- A second upstream is asked as well ------------------------------------------------------- */
+
+static void
+hedge_asks_the_second_upstream(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS - 1);
+	assert_int_equal(world.up[1].offered, 0);
+	world_pass(1);
+	assert_int_equal(world.up[1].count, 1);
+	assert_int_equal(world.up[2].offered, 0);
+	assert_int_equal(count()->again, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+	/* The first one's answer comes too late, and meets nobody. */
+	assert_int_equal(world.proxy.table.spent, 1);
+	answer(0, 0, DNS_NOERROR, 2);
+	assert_int_equal(world.udp.replies, 1);
+	assert_int_equal(count()->late, 1);
+	assert_int_equal(world.proxy.table.spent, 0);
+}
+
+static void
+with_one_upstream_nothing_is_hedged(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_TIMEOUT_MS - 1);
+	assert_int_equal(world.up[0].offered, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+a_hedged_query_outlives_one_loss(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	world_lost(0, UPSTREAM_DOWN);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(world.proxy.table.spent, 0);
+}
+
+/* The usual case: the second upstream has no connection until it is needed. */
+static void
+hedge_reaches_an_upstream_that_has_to_connect_first(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	assert_int_equal(world.up[1].offered, 1);
+	world_pass(50);
+	world_ready(1);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* The first is still in its handshake when the second has finished its own. */
+static void
+hedge_goes_to_whoever_is_ready_first(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	world_pass(50);
+	world_ready(1);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+hedge_does_not_ask_the_same_upstream_twice(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	world_ready(0);
+	world_ready(1);
+	assert_int_equal(world.up[0].count, 1);
+	assert_int_equal(world.up[1].count, 1);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------- */
+
+static void
+without_queries_nothing_is_due(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
+	ask(&world.udp, 1, 1, "example.com");
+	assert_true(proxy_deadline(&world.proxy) == world.now + QUERY_HEDGE_MS);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
+}
+
+static void
+servfail_comes_within_four_seconds(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask_with_opt(&world.udp, 1, 0xbeef, "example.com", 1232);
+	world_pass(QUERY_TIMEOUT_MS - 1);
+	assert_int_equal(world.udp.replies, 0);
+	world_pass(1);
+	assert_in_range(QUERY_TIMEOUT_MS, 3000, 4000);
+	assert_reply(&world.udp, 1, 0xbeef, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, "no upstream answered in time");
+	assert_int_equal(count()->failed, 1);
+	assert_int_equal(dns_qdcount(world.udp.msg), 1);
+}
+
+static void
+servfail_says_what_the_trouble_is(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_DOWN;
+	world.up[1].up.trouble = "certificate has expired";
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	world_pass(4000);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_NETWORK_ERROR, "certificate has expired");
+}
+
+static void
+servfail_to_a_client_without_opt_has_none(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(4000);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(dns_arcount(world.udp.msg), 0);
+}
+
+static void
+each_query_has_a_deadline_of_its_own(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned i = 0; i < 30; i++) {
+		ask(&world.udp, i, i, "example.com");
+		world_pass(100);
+	}
+	assert_int_equal(count()->failed, 0);
+	for (unsigned i = 0; i < 30; i++) {
+		uint64_t due = 1000000 + i * 100 + QUERY_TIMEOUT_MS;
+
+		world_pass(due - 1 - world.now);
+		assert_int_equal(count()->failed, i);
+		world_pass(1);
+		assert_int_equal(count()->failed, i + 1);
+		assert_int_equal(world.udp.token, i);
+	}
+}
+
+/* The machine slept: everything is overdue at once. */
+static void
+a_leap_of_time_fails_what_is_overdue(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	for (unsigned i = 0; i < 10; i++)
+		ask(&world.udp, i, i, "example.com");
+	world.now += 3600000;
+	proxy_tick(&world.proxy, world.now);
+	world_check();
+	assert_int_equal(count()->failed, 10);
+	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
+}
+
+/* ---- Answers that are none -------------------------------------------------------------------- */
+
+static void
+late_answer_meets_nobody(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_int_equal(world.udp.replies, 1);
+	/* Until it came, nobody else gets its ID. */
+	assert_non_null(query_by_id(&world.proxy.table, dns_id(s.msg)));
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(world.udp.replies, 1);
+	assert_int_equal(count()->late, 1);
+	assert_null(query_by_id(&world.proxy.table, dns_id(s.msg)));
+}
+
+static void
+doubled_answer_is_ignored(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	answer(0, 0, DNS_NOERROR, 1);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 1);
+	assert_int_equal(count()->strangers, 1);
+}
+
+/* Gives an answer whose question was changed, and then the right one. */
+static void
+assert_question_is_checked(const char *name, unsigned type, unsigned class)
+{
+	struct world_sent s;
+
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "www.example.com");
+	s = world.up[0].sent[0];
+	made_init(&a, dns_id(s.msg), DNS_QR);
+	made_question(&a, name, type, class);
+	made_a(&a, MADE_ANSWER, "12>", 0x06060606);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+wrong_question_is_ignored(void **state)
+{
+	(void)state;
+	assert_question_is_checked("vww.example.com", TYPE_A, CLASS_IN);
+	assert_question_is_checked("www.example.com.", 28, CLASS_IN);
+	assert_question_is_checked("www.example.com", TYPE_A, 3);
+	assert_question_is_checked("example.com", TYPE_A, CLASS_IN);
+	assert_question_is_checked("", TYPE_A, CLASS_IN);
+}
+
+static void
+wrong_id_is_ignored(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	make_answer(&s, DNS_NOERROR, 1);
+	for (unsigned bit = 0; bit < 16; bit++) {
+		dns_set_id(a.buf, (uint16_t)(dns_id(s.msg) ^ 1u << bit));
+		world_answer(0, a.buf, a.len);
+	}
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 16);
+}
+
+static void
+an_answer_of_an_upstream_that_was_not_asked_is_ignored(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	make_answer(&s, DNS_NOERROR, 0x06060606);
+	world_answer(1, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+an_answer_of_a_lost_connection_is_ignored(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	world_lost(0, UPSTREAM_SOON);
+	make_answer(&s, DNS_NOERROR, 0x06060606);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 1);
+}
+
+static void
+a_query_from_an_upstream_is_ignored(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	world_answer(0, s.msg, s.len);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 1);
+}
+
+static void
+a_cut_answer_is_ignored(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	make_answer(&s, DNS_NOERROR, 1);
+	for (size_t len = 0; len < a.len; len++) {
+		uint8_t *exact = malloc(len + 1);
+
+		memcpy(exact, a.buf, len);
+		world_answer(0, exact, len);
+		free(exact);
+	}
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, a.len);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* Some servers leave the question out of an error; with it, nothing but an error can be meant. */
+static void
+an_answer_without_a_question_is_taken_for_errors_only(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 9, "example.com");
+	s = world.up[0].sent[0];
+	made_init(&a, dns_id(s.msg), DNS_QR);
+	world_answer(0, a.buf, a.len);
+	made_a(&a, MADE_ANSWER, "example.com", 0x06060606);
+	dns_set_flags(a.buf, DNS_QR | DNS_SERVFAIL);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(count()->strangers, 2);
+	made_init(&a, dns_id(s.msg), DNS_QR | DNS_SERVFAIL);
+	world_answer(0, a.buf, a.len);
+	assert_reply(&world.udp, 1, 9, DNS_SERVFAIL, 0);
+}
+
+/* ---- Clients that leave ----------------------------------------------------------------------- */
+
+static void
+forget_makes_gone(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.tcp, 7, 1, "example.com");
+	ask(&world.tcp, 7, 2, "example.org");
+	ask(&world.tcp, 8, 3, "example.net");
+	ask(&world.udp, 7, 4, "example.net");
+	world_forget(&world.tcp, 7);
+	assert_int_equal(count()->gone, 2);
+	assert_int_equal(world.proxy.table.open, 2);
+	s = world_take(0, 0);
+	make_answer(&s, DNS_NOERROR, 1);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(count()->late, 1);
+	assert_int_equal(world.tcp.replies, 0);
+	answer(0, 1, DNS_NOERROR, 1);
+	answer(0, 1, DNS_NOERROR, 1);
+	assert_int_equal(world.tcp.replies, 1);
+	assert_int_equal(world.udp.replies, 1);
+}
+
+static void
+forgotten_queries_are_not_asked_again(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.tcp, 7, 1, "example.com");
+	world_forget(&world.tcp, 7);
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[0].count + world.up[1].count, 0);
+	assert_int_equal(world.proxy.table.spent, 0);
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.tcp, 7, 1, "example.com");
+	world_forget(&world.tcp, 7);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 0);
+	assert_int_equal(count()->gone, 2);
+}
+
+static void
+late_queries_can_be_forgotten_too(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.tcp, 7, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	world_forget(&world.tcp, 7);
+	assert_int_equal(count()->gone, 1);
+	assert_int_equal(world.proxy.table.spent, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->late, 2);
+	assert_int_equal(world.proxy.table.spent, 0);
+}
+
+/* ---- Upstreams that refuse OPT ---------------------------------------------------------------- */
+
+static void
+an_upstream_that_refuses_opt_is_asked_without(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask_with_opt(&world.udp, 1, 5, "example.com", 1232);
+	assert_true(has_opt(&world.up[0].sent[0]));
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[0].count, 1);
+	assert_false(has_opt(&world.up[0].sent[0]));
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 5, DNS_NOERROR, 1);
+	/* RFC 6891 section 6.1.1: its client sent an OPT, and gets one. */
+	assert_int_not_equal(read_reply(&world.udp).opt_len, 0);
+	assert_int_equal(count()->again, 1);
+}
+
+static void
+that_it_refuses_opt_is_remembered_for_a_while(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 5, "example.com");
+	answer(0, 0, DNS_NOTIMP, 0);
+	answer(0, 0, DNS_NXDOMAIN, 0);
+	ask(&world.udp, 1, 6, "example.com");
+	assert_false(has_opt(&world.up[0].sent[0]));
+	answer(0, 0, DNS_NOERROR, 1);
+	world_pass(DOT_PLAIN_MS);
+	ask(&world.udp, 1, 7, "example.com");
+	assert_true(has_opt(&world.up[0].sent[0]));
+}
+
+static void
+formerr_to_a_question_without_opt_is_the_answer(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 5, "example.com");
+	answer(0, 0, DNS_FORMERR, 0);
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_reply(&world.udp, 1, 5, DNS_FORMERR, 0);
+	assert_int_equal(world.up[0].taken, 2);
+	/* It was the question that it did not like, not our OPT. */
+	ask(&world.udp, 1, 6, "example.com");
+	assert_true(has_opt(&world.up[0].sent[0]));
+}
+
+static void
+formerr_with_an_opt_is_the_answer(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 5, "example.com");
+	s = world_take(0, 0);
+	make_answer(&s, DNS_FORMERR, 0);
+	made_opt(&a, 1232, 0);
+	world_answer(0, a.buf, a.len);
+	assert_reply(&world.udp, 1, 5, DNS_FORMERR, 0);
+	assert_int_equal(world.up[0].taken, 1);
+}
+
+static void
+a_signed_query_is_never_asked_without_opt(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 5, DNS_RD);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	made_rr(&m, MADE_ADDITIONAL, "key.example", DNS_TYPE_TSIG, 255, 0);
+	made_rdata_name(&m, "hmac-sha256");
+	world_ask(&world.tcp, 1, m.buf, m.len);
+	assert_int_equal(world.up[0].sent[0].len, m.len);
+	assert_memory_equal(world.up[0].sent[0].msg + 2, m.buf + 2, m.len - 2);
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_reply(&world.tcp, 1, 5, DNS_FORMERR, 0);
+	assert_int_equal(world.up[0].taken, 1);
+}
+
+/* Both left with an OPT before it was known that the upstream refuses it. */
+static void
+all_that_were_on_their_way_with_opt_are_asked_without(void **state)
+{
+	struct world_sent first, second;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "one.example");
+	ask(&world.udp, 2, 2, "two.example");
+	first = world_take(0, 0);
+	second = world_take(0, 0);
+	make_answer(&first, DNS_FORMERR, 0);
+	world_answer(0, a.buf, a.len);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(world.udp.replies, 1);
+	make_answer(&second, DNS_FORMERR, 0);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 1);
+	assert_int_equal(world.up[0].count, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 2, 2, DNS_NOERROR, 1);
+}
+
+/* One of two hedged upstreams refuses OPT: that says nothing about the other. */
+static void
+who_refuses_opt_is_remembered_not_who_answers(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_HEDGE_MS);
+	answer(0, 0, DNS_FORMERR, 0);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(world.udp.replies, 1);
+	world.up[0].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+	assert_true(has_opt(&world.up[1].sent[0]));
+}
+
+/* It refuses the OPT and cannot be asked at once: the question is not lost. */
+static void
+asked_without_opt_it_may_have_to_wait(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world.up[0].verdict = UPSTREAM_SOON;
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_int_equal(world.udp.replies, 0);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	assert_false(has_opt(&world.up[0].sent[0]));
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* ---- Without any ------------------------------------------------------------------------------ */
+
+static int
+fill_nothing(void *buf, size_t len)
+{
+	(void)buf;
+	(void)len;
+	return -1;
+}
+
+static void
+without_entropy_it_is_servfail_at_once(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	world.proxy.table.fill = fill_nothing;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->refused, 1);
+	assert_int_equal(world.up[0].offered, 0);
+}
+
+/* An answer whose names cannot be moved safely is not passed on changed. */
+static void
+an_answer_that_cannot_be_edited_is_servfail(void **state)
+{
+	struct world_sent s;
+	size_t behind;
+
+	(void)state;
+	world_start(64, 1);
+	ask_with_opt(&world.udp, 1, 5, "example.com", 1232);
+	s = world_take(0, 0);
+	make_answer(&s, DNS_NOERROR, 1);
+	made_opt(&a, 1232, 0);
+	behind = made_a(&a, MADE_ADDITIONAL, "mail.example", 1);
+	made_rr(&a, MADE_ADDITIONAL, "12>", 2, 1, 300);
+	made_u16(&a, 0xc000u | (unsigned)behind);
+	made_rdlen(&a);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(world.udp.replies, 1);
+	assert_reply(&world.udp, 1, 5, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->failed, 1);
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	world_stop();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_response_is_dropped),
+		cmocka_unit_test(less_than_a_header_is_dropped),
+		cmocka_unit_test(a_broken_message_is_formerr_at_once),
+		cmocka_unit_test(an_unknown_opcode_is_notimp),
+		cmocka_unit_test(a_zone_transfer_is_refused),
+		cmocka_unit_test(not_allowed_is_refused),
+		cmocka_unit_test(any_prefix_of_the_list_allows),
+		cmocka_unit_test(table_full_is_servfail_at_once),
+		cmocka_unit_test(a_question_goes_out_with_an_id_of_ours_and_comes_back_with_its_own),
+		cmocka_unit_test(equal_ids_of_many_clients_do_not_meet),
+		cmocka_unit_test(the_client_gets_the_spelling_it_sent),
+		cmocka_unit_test(every_rcode_is_an_answer),
+		cmocka_unit_test(a_client_without_opt_gets_none),
+		cmocka_unit_test(a_client_with_opt_gets_ours_and_extended_errors_only),
+		cmocka_unit_test(keepalive_is_said_to_stream_clients_that_ask),
+		cmocka_unit_test(an_upstreams_keepalive_reaches_its_transport),
+		cmocka_unit_test(a_datagram_is_cut_to_what_its_client_takes),
+		cmocka_unit_test(a_stream_client_gets_it_whole),
+		cmocka_unit_test(the_first_upstream_that_is_not_down_is_asked),
+		cmocka_unit_test(a_query_waits_for_an_upstream_that_is_soon_ready),
+		cmocka_unit_test(waiting_queries_go_out_in_order_of_age),
+		cmocka_unit_test(a_query_waits_when_all_are_down_and_goes_to_who_comes_back),
+		cmocka_unit_test(an_upstream_that_cannot_connect_hands_on_to_the_next),
+		cmocka_unit_test(a_lost_connection_is_asked_again_once),
+		cmocka_unit_test(asked_again_it_is_the_same_question_with_the_same_id),
+		cmocka_unit_test(a_connection_that_hands_over_goes_to_the_next_upstream),
+		cmocka_unit_test(tries_are_bounded),
+		cmocka_unit_test(a_loss_touches_only_what_that_upstream_had),
+		cmocka_unit_test(a_hundred_open_questions_survive_one_loss),
+		cmocka_unit_test(hedge_asks_the_second_upstream),
+		cmocka_unit_test(with_one_upstream_nothing_is_hedged),
+		cmocka_unit_test(a_hedged_query_outlives_one_loss),
+		cmocka_unit_test(hedge_reaches_an_upstream_that_has_to_connect_first),
+		cmocka_unit_test(hedge_goes_to_whoever_is_ready_first),
+		cmocka_unit_test(hedge_does_not_ask_the_same_upstream_twice),
+		cmocka_unit_test(without_queries_nothing_is_due),
+		cmocka_unit_test(servfail_comes_within_four_seconds),
+		cmocka_unit_test(servfail_says_what_the_trouble_is),
+		cmocka_unit_test(servfail_to_a_client_without_opt_has_none),
+		cmocka_unit_test(each_query_has_a_deadline_of_its_own),
+		cmocka_unit_test(a_leap_of_time_fails_what_is_overdue),
+		cmocka_unit_test(late_answer_meets_nobody),
+		cmocka_unit_test(doubled_answer_is_ignored),
+		cmocka_unit_test(wrong_question_is_ignored),
+		cmocka_unit_test(wrong_id_is_ignored),
+		cmocka_unit_test(an_answer_of_an_upstream_that_was_not_asked_is_ignored),
+		cmocka_unit_test(an_answer_of_a_lost_connection_is_ignored),
+		cmocka_unit_test(a_query_from_an_upstream_is_ignored),
+		cmocka_unit_test(a_cut_answer_is_ignored),
+		cmocka_unit_test(an_answer_without_a_question_is_taken_for_errors_only),
+		cmocka_unit_test(forget_makes_gone),
+		cmocka_unit_test(forgotten_queries_are_not_asked_again),
+		cmocka_unit_test(late_queries_can_be_forgotten_too),
+		cmocka_unit_test(an_upstream_that_refuses_opt_is_asked_without),
+		cmocka_unit_test(that_it_refuses_opt_is_remembered_for_a_while),
+		cmocka_unit_test(formerr_to_a_question_without_opt_is_the_answer),
+		cmocka_unit_test(formerr_with_an_opt_is_the_answer),
+		cmocka_unit_test(a_signed_query_is_never_asked_without_opt),
+		cmocka_unit_test(all_that_were_on_their_way_with_opt_are_asked_without),
+		cmocka_unit_test(who_refuses_opt_is_remembered_not_who_answers),
+		cmocka_unit_test(asked_without_opt_it_may_have_to_wait),
+		cmocka_unit_test(without_entropy_it_is_servfail_at_once),
+		cmocka_unit_test(an_answer_that_cannot_be_edited_is_servfail),
+	};
+
+	return cmocka_run_group_tests_name("proxy", tests, NULL, stop);
+}

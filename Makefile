@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 export SOURCE_DATE_EPOCH
 
-MODULES  = entropy now text log addr frame dns yaml edns config chunks query proxy net pem cert trust tls udp tcp dot loop
+MODULES  = entropy now text log addr frame dns yaml edns key config chunks query proxy net pem cert trust tls udp tcp dot loop
 SRC      = $(MODULES:%=src/%.c)
 OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
 

@@ -45,6 +45,12 @@ char *prefix_text(char out[ADDR_TEXT_MAX], const struct prefix *p);
 /* Whether family, address, zone and port are the same. */
 bool addr_same(const struct addr *a, const struct addr *b);
 
+/* Whether it is 0.0.0.0 or ::, which stand for all addresses of this machine. */
+bool addr_is_unspecified(const struct addr *a);
+
+/* Whether it lies in 127.0.0.0/8 or is ::1. */
+bool addr_is_loopback(const struct addr *a);
+
 /* Whether the address lies in the prefix.  IPv4 never lies in an IPv6 prefix, nor the reverse,
  * but an IPv4-mapped IPv6 address (::ffff:192.0.2.1) is judged as the IPv4 address it is. */
 bool prefix_has(const struct prefix *p, const struct addr *a);

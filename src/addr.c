@@ -216,6 +216,20 @@ addr_same(const struct addr *a, const struct addr *b)
 }
 
 bool
+addr_is_unspecified(const struct addr *a)
+{
+	return rest_is_zero(a->ip, sizeof(a->ip), 0);
+}
+
+bool
+addr_is_loopback(const struct addr *a)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, one, sizeof(one)) == 0;
+}
+
+bool
 prefix_has(const struct prefix *p, const struct addr *a)
 {
 	unsigned family = a->family, whole = p->bits / 8, rest = p->bits % 8;

@@ -4,36 +4,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "key.h"
 #include "text.h"
 #include "yaml.h"
-
-enum key_type {
-	KEY_NUMBER,
-	KEY_SWITCH,
-	KEY_WORD,
-	KEY_PATH,
-	KEY_HOSTNAME,
-	KEY_ADDRESS,
-	KEY_ADDRESSES,
-	KEY_PREFIXES
-};
-
-/* One setting.  Rows of one section stand together; the part of the name before the dot is the
- * section.  A section either lies in struct config, or (each) in every struct config_upstream. */
-struct key {
-	const char *name;
-	const char *env; /* overrides it; NULL = none */
-	enum key_type type;
-	bool each;
-	size_t at, size;	  /* the field: octets from the begin of its struct, and octets */
-	size_t count;		  /* of a list: where its length (size_t) lies */
-	uint32_t min, max;	  /* of a number; of a list: most entries */
-	const char *const *words; /* of a word: all there are, NULL at the end */
-	uint32_t number;	  /* default of a number, or of a word its index */
-	const char *text;	  /* default of the others; of a list: with ", " between its entries */
-	const char *must;	  /* why a file must give it; NULL = it need not */
-	const char *help;
-};
 
 #define FIELD(part, field) .at = offsetof(struct part, field), .size = sizeof(((struct part *)0)->field)
 #define NUMBER(part, field, low, high, preset) \
@@ -122,356 +95,7 @@ static const struct key keys[] = {
 
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-/* Numbers and words are stored through 1, 2 or 4 octets. */
-_Static_assert(sizeof(bool) == 1 && sizeof(enum log_level) == 4, "store() knows these sizes");
-
-/* The longest scalar that is printed: a path, a hostname, an address. */
-#define SHOW_MAX 256u
-_Static_assert(SHOW_MAX >= CONFIG_PATH_MAX && SHOW_MAX > HOSTNAME_MAX && SHOW_MAX >= ADDR_TEXT_MAX,
-	       "see above");
-
-/* ---- Saying what is wrong -------------------------------------------------------------------- */
-
-/* Where a value comes from.  Without a file it is the environment, and key the variable. */
-struct place {
-	const char *file;
-	struct yaml_mark at;
-	const char *key; /* "" = the file as a whole */
-	char *err;
-};
-
-/* A value in a message: quoted, and no more of it than fits. */
-#define SHOWN "\"%.80s\""
-
-/* Writes the message; always returns -1.  Text from outside cannot add a line or move a cursor. */
-__attribute__((format(printf, 2, 3))) static int
-fail(const struct place *p, const char *fmt, ...)
-{
-	va_list ap;
-	size_t used;
-
-	p->err[0] = '\0';
-	if (p->file != NULL)
-		text_make(p->err, CONFIG_ERROR_MAX, "%.128s:%u:%u: ", p->file, (unsigned)p->at.line,
-			  (unsigned)p->at.column);
-	used = strlen(p->err);
-	if (p->key[0] != '\0')
-		text_make(p->err + used, CONFIG_ERROR_MAX - used, "%s: ", p->key);
-	used = strlen(p->err);
-	va_start(ap, fmt);
-	text_make_v(p->err + used, CONFIG_ERROR_MAX - used, fmt, ap);
-	va_end(ap);
-	for (char *s = p->err; *s != '\0'; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-	}
-	return -1;
-}
-
-/* ---- Values of each type: from text, to text ------------------------------------------------- */
-
-static void *
-at(void *base, size_t offset)
-{
-	return (char *)base + offset;
-}
-
-static const void *
-at_const(const void *base, size_t offset)
-{
-	return (const char *)base + offset;
-}
-
-static void
-store(const struct key *k, void *base, uint32_t v)
-{
-	uint8_t v8 = (uint8_t)v;
-	uint16_t v16 = (uint16_t)v;
-	const void *from = &v;
-
-	if (k->size == sizeof(v8))
-		from = &v8;
-	else if (k->size == sizeof(v16))
-		from = &v16;
-	memcpy(at(base, k->at), from, k->size);
-}
-
-static uint32_t
-load(const struct key *k, const void *base)
-{
-	const void *from = at_const(base, k->at);
-	uint32_t v = 0;
-	uint16_t v16;
-
-	if (k->size == sizeof(uint8_t))
-		return *(const uint8_t *)from;
-	if (k->size == sizeof(v16)) {
-		memcpy(&v16, from, sizeof(v16));
-		return v16;
-	}
-	memcpy(&v, from, sizeof(v));
-	return v;
-}
-
-static int
-put_number(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	size_t digits = strspn(text, "0123456789");
-	uint64_t v = 0;
-
-	if (digits == 0 || text[digits] != '\0')
-		return fail(p, SHOWN " is not a whole number (%u..%u)", text, k->min, k->max);
-	if (text[0] == '0' && digits > 1)
-		return fail(p, SHOWN " begins with 0, which some read as octal; leave the 0 out", text);
-	for (size_t i = 0; i < digits && v <= k->max; i++)
-		v = v * 10 + (uint64_t)(text[i] - '0');
-	if (v < k->min || v > k->max)
-		return fail(p, "%.80s is outside %u..%u", text, k->min, k->max);
-	store(k, base, (uint32_t)v);
-	return 0;
-}
-
-static void
-show_number(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
-{
-	(void)i;
-	text_make(out, SHOW_MAX, "%u", (unsigned)load(k, base));
-}
-
-static int
-put_word(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	char all[128] = "";
-
-	for (uint32_t i = 0; k->words[i] != NULL; i++) {
-		if (strcmp(k->words[i], text) == 0) {
-			store(k, base, i);
-			return 0;
-		}
-		text_make(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "", k->words[i]);
-	}
-	return fail(p, SHOWN " is none of %s", text, all);
-}
-
-static void
-show_word(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
-{
-	(void)i;
-	text_make(out, SHOW_MAX, "%s", k->words[load(k, base)]);
-}
-
-static int
-put_path(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	if (strlen(text) >= k->size)
-		return fail(p, "a path has at most %u octets", (unsigned)k->size - 1);
-	for (const char *s = text; *s != '\0'; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			return fail(p, "a path with control characters is not supported");
-	}
-	memset(at(base, k->at), 0, k->size);
-	memcpy(at(base, k->at), text, strlen(text));
-	return 0;
-}
-
-/* A name of labels of 1 to 63 letters, digits, hyphens and underscores, its last dot aside. */
-static bool
-is_hostname(const char *name, size_t len)
-{
-	size_t label = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		char c = name[i];
-
-		if (c == '.' && label == 0)
-			return false;
-		label = c == '.' ? 0 : label + 1;
-		if (label > 63)
-			return false;
-		if (c != '.' && c != '-' && c != '_' && !(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') &&
-		    !(c >= 'A' && c <= 'Z'))
-			return false;
-	}
-	return label > 0;
-}
-
-static int
-put_hostname(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	char *name = at(base, k->at);
-	size_t len = strlen(text);
-	struct addr a;
-
-	if (len > 0 && text[len - 1] == '.')
-		len--;
-	if (len > HOSTNAME_MAX)
-		return fail(p, "a hostname has at most %u characters", HOSTNAME_MAX);
-	memset(name, 0, k->size);
-	memcpy(name, text, len);
-	if (addr_parse(&a, name) == 0)
-		return fail(p, SHOWN " is an address; expected is the name in the server's certificate", text);
-	if (!is_hostname(name, len))
-		return fail(p,
-			    SHOWN " is not a hostname: labels of 1 to 63 letters, digits, - and _ with dots "
-				  "between (other letters in their xn-- form)",
-			    text);
-	return 0;
-}
-
-static void
-show_text(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
-{
-	(void)i;
-	text_make(out, SHOW_MAX, "%s", (const char *)at_const(base, k->at));
-}
-
-/* Reads an address that can be used as it is. */
-static int
-read_address(struct addr *a, const char *text, const struct place *p)
-{
-	if (addr_parse(a, text) == -1)
-		return fail(
-			p, SHOWN " is not an IPv4 or IPv6 address (names are not looked up; ports stand apart)",
-			text);
-	if (a->family == ADDR_V6 && a->scope == 0 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80)
-		return fail(p, "%.80s is link-local and needs its interface, as in fe80::1%%eth0", text);
-	return 0;
-}
-
-static bool
-is_unspecified(const struct addr *a)
-{
-	static const uint8_t zero[16];
-
-	return memcmp(a->ip, zero, sizeof(zero)) == 0;
-}
-
-/* The port is a key of its own, and stays. */
-static int
-put_address(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	struct addr *field = at(base, k->at), a;
-
-	if (read_address(&a, text, p) == -1)
-		return -1;
-	if (is_unspecified(&a))
-		return fail(p, "%.80s is not the address of a server", text);
-	a.port = field->port;
-	*field = a;
-	return 0;
-}
-
-static void
-show_address(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
-{
-	struct addr a = ((const struct addr *)at_const(base, k->at))[i];
-
-	a.port = 0;
-	addr_text(out, &a);
-}
-
-static int
-fail_full(const struct key *k, const struct place *p)
-{
-	return fail(p, "more than %u entries are not supported", (unsigned)k->max);
-}
-
-static int
-append_address(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	struct addr *list = at(base, k->at), a;
-	size_t *count = at(base, k->count);
-
-	if (read_address(&a, text, p) == -1)
-		return -1;
-	for (size_t i = 0; i < *count; i++) {
-		if (addr_same(&list[i], &a))
-			return fail(p, "%.80s is listed twice", text);
-	}
-	if (*count == k->max)
-		return fail_full(k, p);
-	list[(*count)++] = a;
-	return 0;
-}
-
-static int
-append_prefix(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	struct prefix *list = at(base, k->at), x;
-	size_t *count = at(base, k->count);
-
-	if (prefix_parse(&x, text) == -1)
-		return fail(
-			p,
-			SHOWN
-			" is not a prefix such as 192.168.0.0/16 or fd00::/8 (bits behind its length are 0)",
-			text);
-	for (size_t i = 0; i < *count; i++) {
-		if (list[i].bits == x.bits && list[i].family == x.family &&
-		    memcmp(list[i].ip, x.ip, sizeof(x.ip)) == 0)
-			return fail(p, "%.80s is listed twice", text);
-	}
-	if (*count == k->max)
-		return fail_full(k, p);
-	list[(*count)++] = x;
-	return 0;
-}
-
-static void
-show_prefix(const struct key *k, const void *base, size_t i, char out[SHOW_MAX])
-{
-	prefix_text(out, &((const struct prefix *)at_const(base, k->at))[i]);
-}
-
-/* put reads one scalar (a list appends it); show writes the i-th. */
-static const struct {
-	int (*put)(const struct key *k, void *base, const char *text, const struct place *p);
-	void (*show)(const struct key *k, const void *base, size_t i, char out[SHOW_MAX]);
-	bool is_list;
-	bool is_quoted; /* when printed: what a YAML reader might take for something else */
-} types[] = {
-	[KEY_NUMBER] = {put_number, show_number, false, false},
-	[KEY_WORD] = {put_word, show_word, false, false},
-	[KEY_PATH] = {put_path, show_text, false, true},
-	[KEY_HOSTNAME] = {put_hostname, show_text, false, true},
-	[KEY_ADDRESS] = {put_address, show_address, false, true},
-	[KEY_ADDRESSES] = {append_address, show_address, true, true},
-	[KEY_PREFIXES] = {append_prefix, show_prefix, true, true},
-};
-
-static size_t
-values(const struct key *k, const void *base)
-{
-	return types[k->type].is_list ? *(const size_t *)at_const(base, k->count) : 1;
-}
-
-static void
-clear_list(const struct key *k, void *base)
-{
-	if (types[k->type].is_list)
-		*(size_t *)at(base, k->count) = 0;
-}
-
-/* Sets a key from text; that of a list holds entries with commas or spaces between them. */
-static int
-put_text(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	char word[ADDR_TEXT_MAX];
-
-	if (!types[k->type].is_list)
-		return types[k->type].put(k, base, text, p);
-	clear_list(k, base);
-	for (text += strspn(text, ", "); *text != '\0'; text += strspn(text, ", ")) {
-		size_t len = strcspn(text, ", ");
-
-		text_make(word, sizeof(word), "%.*s", len < sizeof(word) ? (int)len : (int)sizeof(word) - 1,
-			  text);
-		if (types[k->type].put(k, base, word, p) == -1)
-			return -1;
-		text += len;
-	}
-	return values(k, base) > 0 ? 0 : fail(p, "names nothing");
-}
+_Static_assert(sizeof(bool) == 1 && sizeof(enum log_level) == 4, "a KEY_WORD takes 1, 2 or 4 octets");
 
 /* ---- Keys by name ---------------------------------------------------------------------------- */
 
@@ -563,7 +187,7 @@ fail_unknown(const struct place *p)
 			len = least < section ? strlen(name) : section_len(&keys[i]);
 		}
 	}
-	return fail(p, "unknown key; the nearest known one is %.*s", (int)len, nearest);
+	return key_fail(p, "unknown key; the nearest known one is %.*s", (int)len, nearest);
 }
 
 /* ---- The file -------------------------------------------------------------------------------- */
@@ -587,16 +211,16 @@ read_list(const struct key *k, void *base, const struct file *f, size_t node)
 {
 	struct place p = place_of(f, f->y->node[node].at, k->name);
 
-	if (!types[k->type].is_list)
-		return fail(&p, "takes one value, not a list");
+	if (!key_is_list(k))
+		return key_fail(&p, "takes one value, not a list");
 	if (f->y->node[node].first == 0)
-		return fail(&p, "this list is empty; leave the key out for the default");
-	clear_list(k, base);
+		return key_fail(&p, "this list is empty; leave the key out for the default");
+	key_clear(k, base);
 	for (size_t i = f->y->node[node].first; i != 0; i = f->y->node[i].next) {
 		p.at = f->y->node[i].at;
 		if (f->y->node[i].kind != YAML_SCALAR)
-			return fail(&p, "expected a value here");
-		if (types[k->type].put(k, base, yaml_text(f->y, i), &p) == -1)
+			return key_fail(&p, "expected a value here");
+		if (key_put(k, base, yaml_text(f->y, i), &p) == -1)
 			return -1;
 	}
 	return 0;
@@ -615,14 +239,14 @@ read_key(void *base, const struct file *f, size_t node)
 	p.at = n->at;
 	switch (n->kind) {
 	case YAML_SCALAR:
-		clear_list(k, base);
-		return types[k->type].put(k, base, yaml_text(f->y, node), &p);
+		key_clear(k, base);
+		return key_put(k, base, yaml_text(f->y, node), &p);
 	case YAML_LIST:
 		return read_list(k, base, f, node);
 	case YAML_MAP:
-		return fail(&p, "takes a value, not keys below it");
+		return key_fail(&p, "takes a value, not keys below it");
 	default:
-		return fail(&p, "has no value; give one, or leave the key out for the default");
+		return key_fail(&p, "has no value; give one, or leave the key out for the default");
 	}
 }
 
@@ -636,17 +260,6 @@ read_keys(void *base, const struct file *f, size_t node)
 	return 0;
 }
 
-static void
-preset(const struct key *k, void *base)
-{
-	char err[CONFIG_ERROR_MAX];
-
-	if (k->text == NULL)
-		store(k, base, k->number);
-	else
-		put_text(k, base, k->text, &(struct place){.key = k->name, .err = err});
-}
-
 /* Reads a mapping as one more upstream. */
 static int
 read_upstream(struct file *f, size_t node)
@@ -655,21 +268,21 @@ read_upstream(struct file *f, size_t node)
 	struct config_upstream *u = &f->c->upstream[f->c->upstreams];
 
 	if (f->y->node[node].kind != YAML_MAP)
-		return fail(&p, "expected ip: and hostname: here");
+		return key_fail(&p, "expected ip: and hostname: here");
 	if (f->c->upstreams == UPSTREAMS_MAX)
-		return fail(&p, "more than %u upstreams are not supported", UPSTREAMS_MAX);
+		return key_fail(&p, "more than %u upstreams are not supported", UPSTREAMS_MAX);
 	f->upstream_at[f->c->upstreams++] = p.at;
 	memset(u, 0, sizeof(*u));
 	for (size_t i = 0; i < KEYS; i++) {
 		if (keys[i].each && keys[i].must == NULL)
-			preset(&keys[i], u);
+			key_preset(&keys[i], u);
 	}
 	if (read_keys(u, f, node) == -1)
 		return -1;
 	for (size_t i = 0; i < KEYS; i++) {
 		p.key = keys[i].name;
 		if (keys[i].each && keys[i].must != NULL && yaml_child(f->y, node, last_part(p.key)) == 0)
-			return fail(&p, "%s", keys[i].must);
+			return key_fail(&p, "%s", keys[i].must);
 	}
 	return 0;
 }
@@ -694,7 +307,7 @@ read_section(struct file *f, size_t node)
 		return 0;
 	}
 	if (n->kind != YAML_MAP)
-		return fail(&p, "expected keys below it, such as %s:", last_part(first->name));
+		return key_fail(&p, "expected keys below it, such as %s:", last_part(first->name));
 	return first->each ? read_upstream(f, node) : read_keys(f->c, f, node);
 }
 
@@ -705,14 +318,6 @@ settle_ports(struct config *c)
 {
 	for (size_t i = 0; i < c->listens; i++)
 		c->listen[i].port = c->port;
-}
-
-static bool
-is_loopback(const struct addr *a)
-{
-	static const uint8_t one[16] = {[15] = 1};
-
-	return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, one, sizeof(one)) == 0;
 }
 
 /* The first upstream that is dnproxy itself, for a query would go round forever; or upstreams. */
@@ -726,7 +331,7 @@ find_self(const struct config *c)
 			const struct addr *l = &c->listen[i];
 
 			if (addr_same(l, to) || (l->family == to->family && l->port == to->port &&
-						 is_unspecified(l) && is_loopback(to)))
+						 addr_is_unspecified(l) && addr_is_loopback(to)))
 				return u;
 		}
 	}
@@ -743,8 +348,8 @@ check_self(const struct config *c, struct place *p, const struct yaml_mark *mark
 		return 0;
 	if (marks != NULL)
 		p->at = marks[self];
-	return fail(p, "the upstream %s is where dnproxy itself listens",
-		    addr_text(text, &c->upstream[self].addr));
+	return key_fail(p, "the upstream %s is where dnproxy itself listens",
+			addr_text(text, &c->upstream[self].addr));
 }
 
 /* ---- Interface ------------------------------------------------------------------------------- */
@@ -755,7 +360,7 @@ config_default(struct config *c)
 	memset(c, 0, sizeof(*c));
 	c->upstreams = 1;
 	for (size_t i = 0; i < KEYS; i++)
-		preset(&keys[i], keys[i].each ? (void *)&c->upstream[0] : (void *)c);
+		key_preset(&keys[i], keys[i].each ? (void *)&c->upstream[0] : (void *)c);
 	settle_ports(c);
 }
 
@@ -769,9 +374,9 @@ config_read(struct config *c, const char *text, size_t len, const char *name, ch
 
 	p.at = y.at;
 	if (bad)
-		return fail(&p, "%s", y.error);
+		return key_fail(&p, "%s", y.error);
 	if (y.node[0].kind == YAML_LIST)
-		return fail(&p, "expected keys such as dnproxy: and upstream:, not a list");
+		return key_fail(&p, "expected keys such as dnproxy: and upstream:, not a list");
 	config_default(c);
 	c->upstreams = 0;
 	for (size_t i = y.node[0].first; i != 0; i = y.node[i].next) {
@@ -780,7 +385,8 @@ config_read(struct config *c, const char *text, size_t len, const char *name, ch
 	}
 	p.key = "upstream";
 	if (c->upstreams == 0)
-		return fail(&p, "the file names no upstream; add upstream: with ip: and hostname: below it");
+		return key_fail(&p,
+				"the file names no upstream; add upstream: with ip: and hostname: below it");
 	settle_ports(c);
 	return check_self(c, &p, f.upstream_at);
 }
@@ -803,9 +409,9 @@ put_at_port(struct config_upstream *u, const char *text, const struct place *p)
 
 	text_make(address, sizeof(address), "%.*s", len < sizeof(address) ? (int)len : (int)sizeof(address) - 1,
 		  text);
-	if (put_text(find_key("upstream.ip"), u, address, p) == -1)
+	if (key_read(find_key("upstream.ip"), u, address, p) == -1)
 		return -1;
-	return sign != NULL ? put_text(find_key("upstream.port"), u, sign + 1, p) : 0;
+	return sign != NULL ? key_read(find_key("upstream.port"), u, sign + 1, p) : 0;
 }
 
 static int
@@ -818,20 +424,21 @@ environment_upstream(struct config *c, char *(*get)(const char *), bool from_fil
 	if (ip == NULL && name == NULL)
 		return 0;
 	if (c->upstreams > 1 && (ip == NULL || name == NULL))
-		return fail(&p,
-			    "is needed as well: the settings file names %u upstreams, which both variables "
-			    "together replace",
-			    (unsigned)c->upstreams);
+		return key_fail(&p,
+				"is needed as well: the settings file names %u upstreams, which both variables "
+				"together replace",
+				(unsigned)c->upstreams);
 	if (!from_file && name == NULL)
-		return fail(&p, "is needed as well: an upstream without a hostname cannot be authenticated");
+		return key_fail(&p,
+				"is needed as well: an upstream without a hostname cannot be authenticated");
 	if (c->upstreams > 1)
-		preset(find_key("upstream.port"), &c->upstream[0]);
+		key_preset(find_key("upstream.port"), &c->upstream[0]);
 	c->upstreams = 1;
 	p.key = ip_key->env;
 	if (ip != NULL && put_at_port(&c->upstream[0], ip, &p) == -1)
 		return -1;
 	p.key = name_key->env;
-	return name != NULL ? put_text(name_key, &c->upstream[0], name, &p) : 0;
+	return name != NULL ? key_read(name_key, &c->upstream[0], name, &p) : 0;
 }
 
 int
@@ -845,7 +452,7 @@ config_environment(struct config *c, char *(*get)(const char *), bool from_file,
 		if (value == NULL)
 			continue;
 		p.key = keys[i].env;
-		if (!keys[i].each && put_text(&keys[i], c, value, &p) == -1)
+		if (!keys[i].each && key_read(&keys[i], c, value, &p) == -1)
 			return -1;
 	}
 	if (environment_upstream(c, get, from_file, err) == -1)
@@ -877,10 +484,10 @@ print(struct out *o, const char *fmt, ...)
 static void
 print_value(struct out *o, const struct key *k, const void *base, size_t i)
 {
-	char text[SHOW_MAX];
+	char text[KEY_TEXT_MAX];
 
-	types[k->type].show(k, base, i, text);
-	if (!types[k->type].is_quoted) {
+	key_show(k, base, i, text);
+	if (!key_is_quoted(k)) {
 		print(o, " %s\n", text);
 		return;
 	}
@@ -894,7 +501,7 @@ print_value(struct out *o, const struct key *k, const void *base, size_t i)
 static void
 print_key(struct out *o, const struct key *k, const void *base, const char *begin)
 {
-	size_t n = values(k, base);
+	size_t n = key_count(k, base);
 
 	print(o, "%s%s:", begin, last_part(k->name));
 	if (n == 1) {
@@ -941,7 +548,7 @@ help_range(struct out *o, const struct key *k)
 {
 	if (k->type == KEY_NUMBER)
 		print(o, "; %u..%u", (unsigned)k->min, (unsigned)k->max);
-	if (types[k->type].is_list)
+	if (key_is_list(k))
 		print(o, "; one or a list of up to %u", (unsigned)k->max);
 	for (size_t i = 0; k->words != NULL && k->words[i] != NULL; i++)
 		print(o, "%s%s", i > 0 ? "|" : "; ", k->words[i]);
@@ -950,11 +557,11 @@ help_range(struct out *o, const struct key *k)
 static void
 help_key(struct out *o, const struct key *k, const void *base)
 {
-	char text[SHOW_MAX];
+	char text[KEY_TEXT_MAX];
 
-	types[k->type].show(k, base, 0, text);
+	key_show(k, base, 0, text);
 	print(o, "  %s\n      default %s%s", k->name, text[0] != '\0' ? text : "\"\"",
-	      values(k, base) > 1 ? " and others" : "");
+	      key_count(k, base) > 1 ? " and others" : "");
 	help_range(o, k);
 	print(o, "%s%s%s\n", k->env != NULL ? "; $" : "", k->env != NULL ? k->env : "",
 	      k->must != NULL ? "; a file must give it" : "");

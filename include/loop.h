@@ -8,9 +8,10 @@
 
 #include "wants.h"
 
-/* Takes SIGTERM and SIGINT, and ignores SIGPIPE.  They stay blocked but while the loop waits, so
- * none is missed.  As process 1 of a container there is no default action: this makes it stop. */
-void loop_take_signals(void);
+/* Takes SIGTERM and SIGINT: blocked, they are read from a descriptor like everything else.  That also
+ * holds for process 1 of a container, for which they have no default action.  SIGPIPE is blocked for
+ * good: a log that nobody reads any more ends nothing.  Returns 0, or -1 with errno. */
+int loop_take_signals(void);
 
 /* Runs until a signal of the above; returns its number.  now is filled once a turn. */
 int loop_run(const struct member *members, size_t count, struct now *now);

@@ -14,4 +14,8 @@
 int text_make(char *out, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int text_make_v(char *out, size_t cap, const char *fmt, va_list ap);
 
+/* What an errno means, in a few words ("connection refused"); "error" for those that nothing here meets.
+ * The C library's table has every error there is, and takes four times the room. */
+const char *text_error(int error);
+
 #endif

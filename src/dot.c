@@ -155,7 +155,7 @@ start_connecting(struct dot *d)
 {
 	d->fd = net_connect(&d->addr);
 	if (d->fd == -1) {
-		fail(d, strerror(errno));
+		fail(d, text_error(errno));
 		return;
 	}
 	d->connections++;
@@ -280,9 +280,9 @@ end_of_session(struct dot *d, long n)
 		(void)net_write(d->fd, d->out, d->out_len); /* the alert that says so, if there is room */
 		fail(d, d->trouble);
 	} else if (d->state == DOT_READY) {
-		peer_ended(d, n == NET_FAILED ? strerror(errno) : "closed by the server");
+		peer_ended(d, n == NET_FAILED ? text_error(errno) : "closed by the server");
 	} else if (n == NET_FAILED) {
-		fail(d, strerror(errno));
+		fail(d, text_error(errno));
 	} else {
 		fail(d, "closes the connection during the handshake");
 	}
@@ -361,7 +361,7 @@ on_deadline(struct dot *d)
 	case DOT_READY:
 		if (d->unanswered > 0) {
 			text_make(d->trouble, sizeof(d->trouble), "silent for %u ms with %u questions open",
-				 DOT_STALL_MS, (unsigned)d->unanswered);
+				  DOT_STALL_MS, (unsigned)d->unanswered);
 			fail(d, d->trouble);
 		} else {
 			dot_close(d);
@@ -379,7 +379,7 @@ on_connected(struct dot *d)
 	int error = net_connect_error(d->fd);
 
 	if (error != 0) {
-		fail(d, strerror(error));
+		fail(d, text_error(error));
 		return;
 	}
 	if (tls_start(d->tls, d->hostname, d->now->utc_s) == -1) {

@@ -1,55 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 #include "loop.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t stop_signal;
-static sigset_t while_waiting; /* the signal mask that lets our signals in */
+static int signals = -1; /* a descriptor that the stop signals come from */
 
-static void
-on_stop(int number)
-{
-	stop_signal = number;
-}
-
-void
+int
 loop_take_signals(void)
 {
-	struct sigaction sa;
-	sigset_t ours;
-
-	memset(&sa, 0, sizeof(sa));
-	sigemptyset(&sa.sa_mask);
-	sa.sa_handler = on_stop;
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
-	sa.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &sa, NULL);
+	sigset_t ours, blocked;
 
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGINT);
-	sigprocmask(SIG_BLOCK, &ours, &while_waiting);
-	sigdelset(&while_waiting, SIGTERM);
-	sigdelset(&while_waiting, SIGINT);
+	blocked = ours;
+	sigaddset(&blocked, SIGPIPE);
+	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)
+		return -1;
+	signals = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);
+	return signals == -1 ? -1 : 0;
 }
 
-/* Waits until something is ready, a deadline is reached or a signal comes. */
+/* The number of a stop signal that has come; 0 = none. */
+static int
+stop_signal(const struct wants *ready)
+{
+	struct signalfd_siginfo info;
+
+	if (!FD_ISSET((unsigned)signals, &ready->rd) || read(signals, &info, sizeof(info)) != sizeof(info))
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+/* Waits until something is ready or a deadline is reached. */
 static void
 wait_once(struct wants *w, uint64_t now)
 {
-	struct timespec ts, *timeout = NULL;
+	struct timeval tv, *timeout = NULL;
 	uint64_t ms;
 
 	if (w->deadline != UINT64_MAX) {
 		ms = w->deadline > now ? w->deadline - now : 0;
-		ts.tv_sec = (time_t)(ms / 1000u);
-		ts.tv_nsec = (long)(ms % 1000u) * 1000000L;
-		timeout = &ts;
+		tv.tv_sec = (time_t)(ms / 1000u);
+		tv.tv_usec = (suseconds_t)(ms % 1000u) * 1000;
+		timeout = &tv;
 	}
-	if (pselect(w->nfds, &w->rd, &w->wr, NULL, timeout, &while_waiting) <= 0) {
+	if (select(w->nfds, &w->rd, &w->wr, NULL, timeout) <= 0) {
 		FD_ZERO(&w->rd);
 		FD_ZERO(&w->wr);
 	}
@@ -62,6 +60,7 @@ turn(const struct member *members, size_t count, struct wants *w, struct now *no
 	FD_ZERO(&w->wr);
 	w->nfds = 0;
 	w->deadline = UINT64_MAX;
+	wants_fd(w, signals, &w->rd);
 	for (size_t i = 0; i < count; i++)
 		members[i].want(members[i].self, w);
 	wait_once(w, now->mono_ms);
@@ -77,9 +76,12 @@ int
 loop_run(const struct member *members, size_t count, struct now *now)
 {
 	struct wants w;
+	int number;
 
 	now_read(now);
-	while (stop_signal == 0)
+	do {
 		turn(members, count, &w, now);
-	return stop_signal;
+		number = stop_signal(&w);
+	} while (number == 0);
+	return number;
 }

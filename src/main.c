@@ -113,7 +113,7 @@ read_settings(const char *path, bool must_exist)
 	if (len == -1 && errno == ENOENT && !must_exist)
 		return false;
 	if (len == -1) {
-		text_make(error, sizeof(error), "%s: cannot be read: %s", path, strerror(errno));
+		text_make(error, sizeof(error), "%s: cannot be read: %s", path, text_error(errno));
 		refuse_settings(error);
 	}
 	if (config_read(&config, (const char *)text, (size_t)len, path, error) == -1)
@@ -160,7 +160,7 @@ find_trust(void)
 	pem = take(PEM_MAX + 1);
 	len = read_file(path, pem, PEM_MAX);
 	if (len == -1)
-		refuse_anchors("cannot be read: ", strerror(errno));
+		refuse_anchors("cannot be read: ", text_error(errno));
 	trust_octets = trust_memory(pem, (size_t)len);
 	trust = trust_load(take(trust_octets), pem, (size_t)len, &skipped);
 	munmap(pem, PEM_MAX + 1);
@@ -233,18 +233,14 @@ refuse_address(const struct addr *at, const char *transport)
 
 	addr_text(text, at);
 	if (errno == EADDRINUSE)
-		remedy = "; another program listens there (ss -lntup shows it): stop it, or set another "
-			 "dnproxy.port "
-			 "or dnproxy.host";
+		remedy = "; stop what listens there (ss -lntup), or set another dnproxy.port";
 	else if (errno == EACCES || errno == EPERM)
-		remedy = "; ports below 1024 need a right: set dnproxy.port (DNPROXY_PORT) to 5353 or the "
-			 "like, or run "
-			 "with CAP_NET_BIND_SERVICE (setcap, AmbientCapabilities=, --cap-add "
-			 "NET_BIND_SERVICE), or "
-			 "sysctl net.ipv4.ip_unprivileged_port_start=53";
+		remedy = "; set dnproxy.port (DNPROXY_PORT) to 5353, or give CAP_NET_BIND_SERVICE (setcap, "
+			 "AmbientCapabilities=, --cap-add NET_BIND_SERVICE), or sysctl "
+			 "net.ipv4.ip_unprivileged_port_start=53";
 	else if (errno == EADDRNOTAVAIL)
-		remedy = "; no interface has this address (ip addr shows them)";
-	log_error("cannot listen on %s (%s): %s%s", text, transport, strerror(errno), remedy);
+		remedy = "; no interface has this address (ip addr)";
+	log_error("cannot listen on %s (%s): %s%s", text, transport, text_error(errno), remedy);
 	give_up(EXIT_START);
 }
 
@@ -395,7 +391,10 @@ main(int argc, char **argv)
 		return check();
 	now_set_floor(DNPROXY_BUILD_EPOCH);
 	now_read(&now);
-	loop_take_signals();
+	if (loop_take_signals() == -1) {
+		log_error("cannot take signals: %s", text_error(errno));
+		give_up(EXIT_START);
+	}
 	build();
 	listen_everywhere();
 	log_start();

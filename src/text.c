@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "text.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -230,4 +231,43 @@ text_make(char *out, size_t cap, const char *fmt, ...)
 	n = text_make_v(out, cap, fmt, ap);
 	va_end(ap);
 	return n;
+}
+
+const char *
+text_error(int error)
+{
+	static const struct {
+		uint8_t error;
+		char words[31];
+	} known[] = {
+		{EPERM, "operation not permitted"},
+		{ENOENT, "no such file"},
+		{EIO, "input or output error"},
+		{ENOMEM, "out of memory"},
+		{EACCES, "permission denied"},
+		{ENOTDIR, "not a directory"},
+		{EISDIR, "is a directory"},
+		{EINVAL, "invalid argument"},
+		{ENFILE, "no descriptors in the system"},
+		{EMFILE, "no descriptors left"},
+		{EFBIG, "too large"},
+		{EPIPE, "connection closed"},
+		{ENODEV, "no such interface"},
+		{EAFNOSUPPORT, "address family not supported"},
+		{EADDRINUSE, "address in use"},
+		{EADDRNOTAVAIL, "address not available"},
+		{ENETDOWN, "network is down"},
+		{ENETUNREACH, "network unreachable"},
+		{ECONNABORTED, "connection aborted"},
+		{ECONNRESET, "connection reset"},
+		{ENOBUFS, "no buffer space"},
+		{ETIMEDOUT, "connection timed out"},
+		{ECONNREFUSED, "connection refused"},
+		{EHOSTUNREACH, "no route to host"},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].error == error)
+			return known[i].words;
+	return "error";
 }

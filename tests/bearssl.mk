@@ -33,10 +33,8 @@ $(BEARSSL_LIB): $(BEARSSL_DIR)/inc/bearssl.h
 # The built-in trust anchors: roots of Cloudflare (SSL.com), Google (GTS), Quad9 (DigiCert), AdGuard
 # (Sectigo, USERTrust) and Let's Encrypt (ISRG), from Debian's ca-certificates.
 CA_DIR   = /usr/share/ca-certificates/mozilla
-CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_Root_Certification_Authority_RSA \
-	   SSL.com_TLS_ECC_Root_CA_2022 GTS_Root_R1 GTS_Root_R4 DigiCert_Global_Root_G2 DigiCert_Global_Root_G3 \
-	   USERTrust_ECC_Certification_Authority USERTrust_RSA_Certification_Authority \
-	   Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
+CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_TLS_ECC_Root_CA_2022 GTS_Root_R1 GTS_Root_R4 DigiCert_Global_Root_G2 DigiCert_Global_Root_G3 \
+	   USERTrust_ECC_Certification_Authority Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
 CA_FILES = $(CA_NAMES:%=$(CA_DIR)/%.crt)
 
 # mkanchors runs on the building machine; of BearSSL it needs the headers only.

@@ -1,6 +1,7 @@
 # Tests and checks; the Makefile includes this.
 
-PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
+# Debian's Python, whatever else is first in PATH.  The tests wait more than they work: four at a time.
+PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 4
 PROVE     = CMOCKA_MESSAGE_OUTPUT=TAP prove -e ''
 JOBS     ?= $(shell nproc)
 FUZZ_TIME = 60

@@ -171,10 +171,13 @@ dns_name_text(char *out, size_t cap, const uint8_t *msg, size_t at)
 	return out;
 }
 
-static const struct {
-	uint16_t type;
-	char name[10];
-} types[] = {
+/* A number's word. */
+struct word {
+	uint16_t number;
+	char text[10];
+};
+
+static const struct word types[] = {
 	{1, "A"},
 	{2, "NS"},
 	{5, "CNAME"},
@@ -210,31 +213,47 @@ static const struct {
 	{257, "CAA"},
 };
 
-char *
-dns_type_text(char out[DNS_TYPE_TEXT_MAX], uint16_t type)
+static const struct word rcodes[] = {
+	{DNS_NOERROR, "NOERROR"},
+	{DNS_FORMERR, "FORMERR"},
+	{DNS_SERVFAIL, "SERVFAIL"},
+	{DNS_NXDOMAIN, "NXDOMAIN"},
+	{DNS_NOTIMP, "NOTIMP"},
+	{DNS_REFUSED, "REFUSED"},
+	{6, "YXDOMAIN"},
+	{7, "YXRRSET"},
+	{8, "NXRRSET"},
+	{9, "NOTAUTH"},
+	{10, "NOTZONE"},
+	{DNS_BADVERS, "BADVERS"},
+	{23, "BADCOOKIE"}, /* RFC 7873 section 8 */
+};
+
+#define COUNT(words) (sizeof(words) / sizeof((words)[0]))
+
+/* Writes the number's word, or the number behind kind.  Returns out. */
+static char *
+put_word(char *out, size_t cap, const struct word *words, size_t count, const char *kind, unsigned number)
 {
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (types[i].type == type)
-			return strcpy(out, types[i].name);
+	for (size_t i = 0; i < count; i++) {
+		if (words[i].number == number) {
+			text_make(out, cap, "%s", words[i].text);
+			return out;
+		}
 	}
-	text_make(out, DNS_TYPE_TEXT_MAX, "TYPE%u", (unsigned)type);
+	text_make(out, cap, "%s%u", kind, number);
 	return out;
 }
 
-/* In the order of their numbers. */
-static const char rcodes[][10] = {"NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
-				  "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",	 "NOTZONE"};
+char *
+dns_type_text(char out[DNS_TYPE_TEXT_MAX], uint16_t type)
+{
+	return put_word(out, DNS_TYPE_TEXT_MAX, types, COUNT(types), "TYPE", type);
+}
 
 char *
 dns_rcode_text(char out[DNS_RCODE_TEXT_MAX], unsigned rcode)
 {
 	rcode &= 0xfffu; /* four bits in the header, eight in the OPT record */
-	if (rcode < sizeof(rcodes) / sizeof(rcodes[0]))
-		return strcpy(out, rcodes[rcode]);
-	if (rcode == DNS_BADVERS)
-		return strcpy(out, "BADVERS");
-	if (rcode == 23)
-		return strcpy(out, "BADCOOKIE"); /* RFC 7873 section 8 */
-	text_make(out, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
-	return out;
+	return put_word(out, DNS_RCODE_TEXT_MAX, rcodes, COUNT(rcodes), "RCODE", rcode);
 }

@@ -60,7 +60,7 @@ law_same_records(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	size_t at_a = law_first_record(a, a_len), at_b = law_first_record(b, b_len);
 	unsigned left_a = law_records(a), left_b = law_records(b);
-	struct dns_rr ra, rb;
+	struct dns_rr ra = {0}, rb = {0};
 
 	LAW(dns_ancount(a) == dns_ancount(b) && dns_nscount(a) == dns_nscount(b));
 	while (law_next_record(a, a_len, &at_a, &left_a, &ra)) {

@@ -1696,7 +1696,7 @@ expect_same_owners(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_le
 	size_t at_a = law_first_record(a, a_len), at_b = law_first_record(b, b_len);
 	unsigned left_a = law_records(a), left_b = law_records(b);
 	uint8_t name_a[512], name_b[512];
-	struct dns_rr ra, rb;
+	struct dns_rr ra = {0}, rb = {0};
 
 	while (law_next_record(a, a_len, &at_a, &left_a, &ra)) {
 		size_t n = owner_of(name_a, a, ra.at);

@@ -41,6 +41,8 @@ def free_port(hosts=("127.0.0.1", "::1")):
                         sock = stack.enter_context(socket.socket(family, kind))
                         if kind == socket.SOCK_STREAM:
                             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        if family == socket.AF_INET6:
+                            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                         sock.bind((host, port))
             except OSError:
                 continue

@@ -106,16 +106,17 @@ struct edns_reply {
 };
 
 /* Makes the client's answer from an upstream's one that edns_read_answer() took: ID as asked;
- * question in the client's own spelling; OPT only for a client that sent one, with the upstream's
- * extended RCODE, the client's DO bit (RFC 3225 section 3), the upstream's Extended DNS Errors, its
- * client subnet when the client sent that option, and our keepalive; nothing else of it crosses.
- * Without an OPT to say it in, an extended RCODE becomes SERVFAIL.  AD is cleared for a client that
- * set neither AD nor DO (RFC 6840 section 5.8).  Everything else byte for byte.  When the result is
- * longer than the limit: TC set, and without the Extended DNS Errors if that is enough (RFC 8914
- * section 3), else header, question and OPT only, with the Extended DNS Errors if they fit.
- * query is the client's message and f its facts; the caller has compared the questions.  out holds
- * DNS_MESSAGE_MAX octets and does not overlap msg.  A signed query's answer is only given its ID
- * (and cut when it must be, to header, question and OPT).
+ * question in the client's own spelling, also where an error came as a bare header; OPT only for a
+ * client that sent one, with the upstream's extended RCODE, the client's DO bit (RFC 3225 section
+ * 3), the upstream's Extended DNS Errors, its client subnet when the client sent that option, and
+ * our keepalive; nothing else of it crosses. Without an OPT to say it in, an extended RCODE
+ * becomes SERVFAIL.  AD is cleared for a client that set neither AD nor DO (RFC 6840 section 5.8).
+ * Everything else byte for byte.  When the result is longer than the limit: TC set, and without
+ * the Extended DNS Errors if that is enough (RFC 8914 section 3), else header, question and OPT
+ * only, with the Extended DNS Errors if they fit. query is the client's message and f its facts;
+ * the caller has compared the questions.  out holds DNS_MESSAGE_MAX octets and does not overlap
+ * msg.  A signed query's answer is only given its ID (and cut when it must be, to header, question
+ * and OPT).
  * Returns the length; 0 when the answer cannot be edited safely (a->tail_names). */
 size_t edns_make_answer(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_answer *a,
 			const uint8_t *query, const struct edns_facts *f, const struct edns_reply *r);

@@ -448,6 +448,16 @@ copy_question(uint8_t *out, const uint8_t *query, const struct edns_facts *f)
 	return f->question_end;
 }
 
+/* Octets of an answer without its OPT.  One that is a bare header gets the client's question: some
+ * servers leave it out of an error, and stub resolvers wait on when it is not there. */
+static size_t
+answer_len(const struct edns_answer *a, const struct edns_facts *f)
+{
+	size_t len = a->end - a->opt_len;
+
+	return len != DNS_HEADER ? len : f->question_end;
+}
+
 /* Copies the whole answer but for its OPT, with the client's spelling of the question; the letters
  * of a name may differ in case (RFC 4343), and some clients check that theirs come back. */
 static size_t
@@ -456,6 +466,8 @@ copy_answer(uint8_t *out, const uint8_t *msg, const struct edns_answer *a, const
 {
 	size_t len = copy_without(out, msg, a->end, a->opt_at, a->opt_len);
 
+	if (len == DNS_HEADER)
+		return copy_question(out, query, f);
 	if (dns_qdcount(msg) == 1 && a->question.name_len == f->question.name_len)
 		memcpy(out + DNS_HEADER, query + DNS_HEADER, f->question.name_len);
 	return len;
@@ -493,7 +505,7 @@ edns_make_answer(uint8_t *out, const uint8_t *msg, size_t len, const struct edns
 		 const uint8_t *query, const struct edns_facts *f, const struct edns_reply *r)
 {
 	struct crossing c = {.edes = 0};
-	size_t limit = reply_limit(r), whole = a->end - a->opt_len, opt = 0, n;
+	size_t limit = reply_limit(r), whole = answer_len(a, f), opt = 0, n;
 	uint16_t flags;
 
 	if (f->is_signed && len <= limit) {

@@ -1184,15 +1184,36 @@ octets_behind_the_last_record_stay_behind(void **state)
 	}
 }
 
+/* RFC 5452 section 9.1: a client may wait on for an answer that repeats its question. */
 static void
-an_answer_without_a_question_goes_back(void **state)
+an_error_that_is_a_bare_header_gets_the_question(void **state)
 {
 	(void)state;
-	ask_with_opt(0, 0);
-	made_init(&answer, 1, DNS_QR | DNS_FORMERR);
+	for (int has = 0; has < 2; has++) {
+		ask(0);
+		if (has)
+			made_opt(&query, 1232, 0);
+		made_init(&answer, 1, DNS_QR | DNS_FORMERR);
+		if (has)
+			made_opt(&answer, 1232, 0);
+		give_answer();
+		assert_int_equal(out_len, query.len);
+		assert_int_equal(made.rcode, DNS_FORMERR);
+		assert_int_equal(dns_qdcount(out), 1);
+		assert_memory_equal(out + 12, query.buf + 12, 21);
+	}
+}
+
+static void
+records_without_a_question_go_back_as_they_are(void **state)
+{
+	(void)state;
+	ask(0);
+	made_init(&answer, 0x1234, DNS_QR | DNS_REFUSED);
+	made_a(&answer, MADE_AUTHORITY, "x", 1);
 	give_answer();
-	assert_int_equal(out_len, 12 + 11);
-	assert_int_equal(made.rcode, DNS_FORMERR);
+	assert_int_equal(out_len, answer.len);
+	assert_memory_equal(out, answer.buf, answer.len);
 }
 
 /* An OPT with an option first in the additional section, as some servers put it, and two records
@@ -1846,7 +1867,8 @@ main(void)
 		cmocka_unit_test(options_behind_a_broken_one_do_not_go_back),
 		cmocka_unit_test(ad_goes_back_only_to_who_understands_it),
 		cmocka_unit_test(octets_behind_the_last_record_stay_behind),
-		cmocka_unit_test(an_answer_without_a_question_goes_back),
+		cmocka_unit_test(an_error_that_is_a_bare_header_gets_the_question),
+		cmocka_unit_test(records_without_a_question_go_back_as_they_are),
 		cmocka_unit_test(records_behind_the_opt_move_up_and_their_owners_follow),
 		cmocka_unit_test(an_answer_that_cannot_be_edited_is_not),
 		cmocka_unit_test(an_answer_is_cut_only_above_the_limit),

@@ -109,11 +109,11 @@ struct edns_reply {
  * question in the client's own spelling, also where an error came as a bare header; OPT only for a
  * client that sent one, with the upstream's extended RCODE, the client's DO bit (RFC 3225 section
  * 3), the upstream's Extended DNS Errors, its client subnet when the client sent that option, and
- * our keepalive; nothing else of it crosses. Without an OPT to say it in, an extended RCODE
+ * our keepalive; nothing else of it crosses.  Without an OPT to say it in, an extended RCODE
  * becomes SERVFAIL.  AD is cleared for a client that set neither AD nor DO (RFC 6840 section 5.8).
  * Everything else byte for byte.  When the result is longer than the limit: TC set, and without
  * the Extended DNS Errors if that is enough (RFC 8914 section 3), else header, question and OPT
- * only, with the Extended DNS Errors if they fit. query is the client's message and f its facts;
+ * only, with the Extended DNS Errors if they fit.  query is the client's message and f its facts;
  * the caller has compared the questions.  out holds DNS_MESSAGE_MAX octets and does not overlap
  * msg.  A signed query's answer is only given its ID (and cut when it must be, to header, question
  * and OPT).

@@ -242,8 +242,9 @@ init_engine(struct tls *t)
 	br_ssl_engine_set_protocol_names(eng, protocols, 1);
 	br_ssl_engine_set_buffers_bidi(eng, t->in, sizeof(t->in), t->out, sizeof(t->out));
 	/* Else the small buffer for what we send would make the library ask the server for small
-	 * records, which many ignore. */
+	 * records, which many ignore, and cut what we send at the next lower power of two. */
 	eng->log_max_frag_len = 14;
+	eng->max_frag_len = 16384;
 }
 
 struct tls *

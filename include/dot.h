@@ -41,7 +41,7 @@ struct dot {
 	uint64_t active_ms;   /* something was sent or heard */
 	uint64_t rest_until;  /* RESTING */
 	uint32_t rest_ms;     /* the next rest */
-	uint32_t idle_ms;     /* how long an idle connection is kept */
+	uint32_t idle_ms;     /* how long this connection is kept when idle */
 	uint32_t unanswered;  /* questions sent on this connection less answers heard */
 	unsigned barren;      /* connections in a row that ended with questions and without one answer */
 	bool heard_answer;    /* on this connection */

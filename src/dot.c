@@ -260,6 +260,7 @@ become_ready(struct dot *d)
 	d->up.trouble = NULL;
 	d->heard_answer = false;
 	d->freshly_ready = true;
+	d->idle_ms = DOT_IDLE_MS;
 	d->heard_ms = d->active_ms = d->now->mono_ms;
 	if (d->had_trouble || d->connections == 1)
 		log_info("dot %s (%s): connected, %s, handshake %u ms", d->up.name, d->hostname,
@@ -403,7 +404,8 @@ work(struct dot *d, const struct wants *ready)
 		if (FD_ISSET(fd, &ready->rd))
 			read_in(d);
 	}
-	if (deadline(d) <= d->now->mono_ms)
+	/* Who waited for the connection comes first, before it can be called idle. */
+	if (!d->freshly_ready && deadline(d) <= d->now->mono_ms)
 		on_deadline(d);
 }
 

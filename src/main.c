@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <unistd.h>
 
@@ -255,6 +256,35 @@ listen_everywhere(void)
 	}
 }
 
+/* Descriptors for everything but TCP clients; these get what is left.  Without this, many clients
+ * would keep dnproxy from reaching its upstreams. */
+#define DESCRIPTORS_BESIDE (2 * config.listens + 2 * config.upstreams + 16)
+
+/* Takes as many descriptors as are granted and of use, and bounds TCP clients by them. */
+static void
+fit_descriptors(void)
+{
+	struct rlimit limit;
+	size_t want = DESCRIPTORS_BESIDE + config.tcp_clients, have;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= want)
+		return;
+	have = (size_t)limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		have = (size_t)limit.rlim_cur;
+	if (have >= want)
+		return;
+	if (have <= DESCRIPTORS_BESIDE) {
+		log_error("only %zu descriptors are granted, %zu are needed; raise the limit (ulimit -n)", have,
+			  DESCRIPTORS_BESIDE + 1);
+		give_up(EXIT_START);
+	}
+	config.tcp_clients = (uint32_t)(have - DESCRIPTORS_BESIDE);
+	log_warn("only %zu descriptors are granted (ulimit -n): at most %u TCP clients at once", have,
+		 (unsigned)config.tcp_clients);
+}
+
 static void
 build(void)
 {
@@ -395,6 +425,7 @@ main(int argc, char **argv)
 		log_error("cannot take signals: %s", text_error(errno));
 		give_up(EXIT_START);
 	}
+	fit_descriptors();
 	build();
 	listen_everywhere();
 	log_start();

@@ -152,7 +152,7 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 		q->asked = (uint16_t)(q->asked | bit(up));
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
 		q->state = QUERY_SENT;
-		if (q->tries++ > 0)
+		if (q->tries++ > 0 || q->plain)
 			p->count.again++;
 	} else if (verdict == UPSTREAM_SOON) {
 		q->hoped = (uint16_t)(q->hoped | bit(up));
@@ -310,15 +310,27 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 	give_answer(p, q, up, msg, len, &a, now);
 }
 
+/* Who was told SOON by up is sent to it, also when another upstream has the query meanwhile (it was
+ * hedged); who waits for nobody in particular is offered to all. */
+static void
+retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
+{
+	if ((q->hoped & bit(up)) != 0) {
+		q->hoped = (uint16_t)(q->hoped & ~bit(up));
+		if (q->tries < tries_max(p))
+			send_to(p, q, up, now);
+	} else if (q->state == QUERY_WAITING && q->hoped == 0) {
+		offer(p, q, 0, now);
+	}
+}
+
 void
 proxy_ready(struct proxy *p, struct upstream *up, uint64_t now)
 {
-	(void)up;
 	for (int list = QUERY_LIST_LATE; list >= QUERY_LIST_FRESH; list--)
 		for (struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
 		     q = query_next(&p->table, q))
-			if (q->state == QUERY_WAITING)
-				offer(p, q, 0, now);
+			retry(p, q, up, now);
 }
 
 /* up no longer has q.  Another may have it still (it was hedged); else it is offered again, while

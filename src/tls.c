@@ -37,6 +37,7 @@ struct tls {
 	struct verifier verifier;
 	const char *name;
 	bool was_open;
+	bool heard, heard_tls; /* anything at all; and it began like a TLS record */
 	bool no_entropy;
 	char trouble[HOSTNAME_MAX + 96];
 	uint8_t out[TLS_RECORD_OUT];
@@ -264,7 +265,7 @@ tls_start(struct tls *t, const char *name, int64_t utc_s)
 	uint8_t seed[32];
 
 	t->name = name;
-	t->was_open = false;
+	t->was_open = t->heard = t->heard_tls = false;
 	t->trouble[0] = '\0';
 	t->verifier.utc_s = utc_s;
 	t->verifier.refusal = REFUSAL_NONE;
@@ -389,6 +390,8 @@ describe(struct tls *t, int error)
 	}
 	if (words == NULL && error >= 32 && error < 64)
 		words = chain_words(error);
+	if (words == NULL && t->heard && !t->heard_tls)
+		words = "not a TLS server";
 	if (words == NULL)
 		words = protocol_words(error);
 	if (words != NULL)
@@ -463,6 +466,10 @@ tls_feed(struct tls *t, const uint8_t *data, size_t len)
 {
 	size_t room, taken = 0;
 
+	/* A handshake begins with a record of type handshake (22) or alert (21). */
+	if (!t->heard && len > 0)
+		t->heard_tls = data[0] == 22 || data[0] == 21;
+	t->heard |= len > 0;
 	while (taken < len) {
 		uint8_t *buf = br_ssl_engine_recvrec_buf(&t->client.eng, &room);
 

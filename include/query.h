@@ -27,8 +27,8 @@ struct query {
 	uint16_t id;	/* ours, unpredictable, unique in the table */
 	uint16_t asked; /* bit i: upstream i took it and has neither answered nor been lost */
 	uint16_t hoped; /* bit i: upstream i said SOON */
+	uint16_t bare;	/* bit i: upstream i was asked without OPT, or is to be, for it refused that */
 	uint8_t tries;	/* how often an upstream took it */
-	bool plain;	/* ask without an OPT record: an upstream refused it */
 	bool late;	/* on LATE rather than FRESH */
 	uint64_t opened_ms;
 	struct origin origin;

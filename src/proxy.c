@@ -144,16 +144,21 @@ tries_max(const struct proxy *p)
 static enum upstream_verdict
 send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
-	bool plain = q->plain || now < p->plain_until[up->index];
-	size_t len = edns_make_query(p->out, q->msg, q->len, &q->facts, q->id, plain);
-	enum upstream_verdict verdict = up->send(up, p->out, len);
+	bool again = q->tries > 0 || (q->bare & bit(up)) != 0;
+	enum upstream_verdict verdict;
+	size_t len;
+
+	if (now < p->plain_until[up->index])
+		q->bare = (uint16_t)(q->bare | bit(up));
+	len = edns_make_query(p->out, q->msg, q->len, &q->facts, q->id, (q->bare & bit(up)) != 0);
+	verdict = up->send(up, p->out, len);
 
 	if (verdict == UPSTREAM_TAKEN) {
 		q->asked = (uint16_t)(q->asked | bit(up));
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
 		q->state = QUERY_SENT;
-		if (q->tries++ > 0 || q->plain)
-			p->count.again++;
+		q->tries++;
+		p->count.again += again;
 	} else if (verdict == UPSTREAM_SOON) {
 		q->hoped = (uint16_t)(q->hoped | bit(up));
 	}
@@ -251,7 +256,7 @@ refuses_opt(const struct query *q, const struct edns_answer *a)
 static void
 ask_plainly(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
-	q->plain = true;
+	q->bare = (uint16_t)(q->bare | bit(up));
 	q->state = q->asked != 0 ? QUERY_SENT : QUERY_WAITING;
 	q->tries--; /* it was a refusal of our OPT, not a try of this question */
 	send_to(p, q, up, now);
@@ -279,7 +284,7 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 {
 	struct edns_answer a;
 	struct query *q;
-	bool was_plain;
+	bool bare;
 
 	if (edns_read_answer(msg, len, &a) == -1) {
 		p->count.strangers++;
@@ -300,12 +305,12 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 			query_free(&p->table, q);
 		return;
 	}
-	was_plain = q->plain || now < p->plain_until[up->index];
-	if (refuses_opt(q, &a) && !was_plain) {
+	bare = (q->bare & bit(up)) != 0;
+	if (refuses_opt(q, &a) && !bare) {
 		ask_plainly(p, q, up, now);
 		return;
 	}
-	if (q->plain && !refuses_opt(q, &a))
+	if (bare && !refuses_opt(q, &a) && now >= p->plain_until[up->index])
 		p->plain_until[up->index] = now + DOT_PLAIN_MS;
 	give_answer(p, q, up, msg, len, &a, now);
 }

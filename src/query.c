@@ -210,9 +210,9 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q->origin = *origin;
 	q->facts = *facts;
 	q->opened_ms = now;
-	q->asked = q->hoped = 0;
+	q->asked = q->hoped = q->bare = 0;
 	q->tries = 0;
-	q->plain = q->late = false;
+	q->late = false;
 	q->state = QUERY_WAITING;
 	hash_in(t, q);
 	append(t, q);

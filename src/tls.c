@@ -344,6 +344,7 @@ protocol_words(int error)
 	case BR_ERR_UNKNOWN_TYPE:
 		return "not a TLS server";
 	case BR_ERR_TOO_LARGE:
+	case BR_ERR_BAD_LENGTH:
 		return "server sent an oversized record";
 	case BR_ERR_BAD_MAC:
 		return "server sent a record that was changed on the way";

@@ -92,7 +92,7 @@ an_opened_query_waits_and_keeps_what_it_was_given(void **state)
 	assert_int_equal(q->facts.question_end, 33);
 	assert_true(q->facts.dnssec_ok);
 	assert_int_equal(q->opened_ms, 12345);
-	assert_int_equal(q->asked | q->hoped | q->tries | q->plain | q->late, 0);
+	assert_int_equal(q->asked | q->hoped | q->tries | q->bare | q->late, 0);
 	assert_int_equal(q->len, 100);
 	assert_ptr_not_equal(q->msg, msg);
 	assert_memory_equal(q->msg, msg, 100);
@@ -116,13 +116,13 @@ a_reopened_slot_remembers_nothing(void **state)
 	q->asked = 3;
 	q->hoped = 4;
 	q->tries = 2;
-	q->plain = true;
+	q->bare = 1;
 	query_make_late(&t, q);
 	query_free(&t, q);
 	again = open_one(60, 2);
 	assert_ptr_equal(again, q);
 	assert_int_equal(again->state, QUERY_WAITING);
-	assert_int_equal(again->asked | again->hoped | again->tries | again->plain | again->late, 0);
+	assert_int_equal(again->asked | again->hoped | again->tries | again->bare | again->late, 0);
 	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), again);
 	free(block);
 }

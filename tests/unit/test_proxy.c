@@ -1105,6 +1105,24 @@ that_it_refuses_opt_is_remembered_for_a_while(void **state)
 }
 
 static void
+a_first_question_without_opt_is_not_one_asked_again(void **state)
+{
+	uint64_t again;
+
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 5, "example.com");
+	answer(0, 0, DNS_FORMERR, 0);
+	answer(0, 0, DNS_NOERROR, 1);
+	again = count()->again;
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 6, "example.com");
+	world_ready(0);
+	assert_false(has_opt(&world.up[0].sent[0]));
+	assert_int_equal(count()->again, again);
+}
+
+static void
 formerr_to_a_question_without_opt_is_the_answer(void **state)
 {
 	(void)state;
@@ -1322,6 +1340,7 @@ main(void)
 		cmocka_unit_test(late_queries_can_be_forgotten_too),
 		cmocka_unit_test(an_upstream_that_refuses_opt_is_asked_without),
 		cmocka_unit_test(that_it_refuses_opt_is_remembered_for_a_while),
+		cmocka_unit_test(a_first_question_without_opt_is_not_one_asked_again),
 		cmocka_unit_test(formerr_to_a_question_without_opt_is_the_answer),
 		cmocka_unit_test(formerr_with_an_opt_is_the_answer),
 		cmocka_unit_test(a_signed_query_is_never_asked_without_opt),

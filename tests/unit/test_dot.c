@@ -1,0 +1,1043 @@
+/* SPDX-License-Identifier: MIT */
+/* The upstream's connection against a TLS server of the test's own, over loopback sockets and with time
+ * that is a number: real proxy, real TLS, no waiting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LAW(holds) assert_true(holds)
+#include "dot.h"
+#include "log.h"
+#include "proxy_world.h"
+#include "tls_server.h"
+
+#define NAME "dns.example"
+#define QUESTIONS 2048
+
+static struct made_key root_key, key;
+static struct made_cert root, leaf;
+static const struct trust *trust;
+static void *trust_block;
+
+static struct now now;
+static struct dot *dot;
+static struct member member;
+
+/* ---- The server ------------------------------------------------------------------------------- */
+
+static struct peer {
+	int listening, fd;
+	uint16_t port;
+	unsigned accepted;
+	bool mute;    /* accepts and says nothing */
+	bool deaf;    /* does not read */
+	bool ended;   /* end of input, or an error */
+	bool goodbye; /* a close_notify came */
+	struct tls_server tls;
+	uint8_t raw[1 << 20]; /* all that came, as it came */
+	size_t raw_len;
+	struct world_sent got[QUESTIONS]; /* questions not answered yet */
+	unsigned count;
+	uint8_t out[1 << 18];
+	size_t out_len;
+} peer;
+
+static struct sockaddr_in
+loopback(uint16_t port)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return sin;
+}
+
+/* Binds a port, and listens if backlog is not negative; otherwise the port refuses. */
+static void
+peer_listen(int backlog)
+{
+	struct sockaddr_in sin = loopback(peer.port);
+	socklen_t len = sizeof(sin);
+	int one = 1;
+
+	if (peer.listening == -1) {
+		peer.listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_int_not_equal(peer.listening, -1);
+		setsockopt(peer.listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		assert_int_equal(bind(peer.listening, (struct sockaddr *)&sin, sizeof(sin)), 0);
+		getsockname(peer.listening, (struct sockaddr *)&sin, &len);
+		peer.port = ntohs(sin.sin_port);
+	}
+	if (backlog >= 0)
+		assert_int_equal(listen(peer.listening, backlog), 0);
+}
+
+static void
+peer_hang_up(void)
+{
+	if (peer.fd != -1)
+		close(peer.fd);
+	peer.fd = -1;
+	peer.out_len = 0;
+	peer.ended = peer.goodbye = false;
+}
+
+/* Closes so that the other side gets a reset. */
+static void
+peer_reset(void)
+{
+	struct linger linger = {1, 0};
+
+	setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	peer_hang_up();
+}
+
+static void
+peer_write(void)
+{
+	ssize_t n;
+
+	peer.out_len += server_drain(&peer.tls, peer.out + peer.out_len, sizeof(peer.out) - peer.out_len);
+	if (peer.out_len == 0 || peer.mute)
+		return;
+	n = send(peer.fd, peer.out, peer.out_len, MSG_NOSIGNAL);
+	if (n <= 0)
+		return;
+	peer.out_len -= (size_t)n;
+	memmove(peer.out, peer.out + n, peer.out_len);
+}
+
+/* RFC 7858 section 3.3: each record holds one whole message with its length. */
+static void
+peer_take_questions(void)
+{
+	uint8_t record[16384];
+	size_t n;
+
+	while ((n = server_read(&peer.tls, record, sizeof(record))) > 0) {
+		assert_true(peer.count < QUESTIONS && n >= 2 + DNS_HEADER);
+		assert_int_equal(get16(record) + 2, n);
+		memcpy(peer.got[peer.count].msg, record + 2, n - 2);
+		peer.got[peer.count++].len = n - 2;
+	}
+}
+
+static bool
+peer_read(void)
+{
+	uint8_t buf[4096];
+	ssize_t n = recv(peer.fd, buf, sizeof(buf), 0);
+
+	if (n <= 0) {
+		peer.ended = peer.ended || n == 0 || (errno != EAGAIN && errno != EINTR);
+		return false;
+	}
+	assert_true((size_t)n <= sizeof(peer.raw) - peer.raw_len);
+	memcpy(peer.raw + peer.raw_len, buf, (size_t)n);
+	peer.raw_len += (size_t)n;
+	if (peer.mute)
+		return true;
+	for (size_t at = 0, taken; at < (size_t)n; at += taken) {
+		taken = server_feed(&peer.tls, buf + at, (size_t)n - at);
+		peer_take_questions();
+		peer_write();
+		if (taken == 0)
+			break;
+	}
+	if (br_ssl_engine_current_state(&peer.tls.ctx.eng) == BR_SSL_CLOSED)
+		peer.goodbye = br_ssl_engine_last_error(&peer.tls.ctx.eng) == BR_ERR_OK;
+	return true;
+}
+
+static bool
+peer_accept(void)
+{
+	if (peer.fd != -1 || peer.listening == -1)
+		return false;
+	peer.fd = accept4(peer.listening, NULL, NULL, SOCK_NONBLOCK);
+	if (peer.fd == -1)
+		return false;
+	peer.accepted++;
+	peer.raw_len = 0;
+	peer.count = 0;
+	server_init(&peer.tls, &key, &leaf.x509, 1);
+	server_start(&peer.tls);
+	return true;
+}
+
+/* All that can be done now.  Returns whether anything was. */
+static bool
+peer_turn(void)
+{
+	bool any = peer_accept();
+
+	if (peer.fd == -1)
+		return any;
+	peer_write();
+	while (!peer.deaf && peer_read())
+		any = true;
+	return any;
+}
+
+/* ---- A turn of the loop ----------------------------------------------------------------------- */
+
+static uint64_t
+turn(void)
+{
+	struct timeval at_once = {0, 0};
+	struct wants w = {.deadline = UINT64_MAX};
+
+	FD_ZERO(&w.rd);
+	FD_ZERO(&w.wr);
+	member.want(member.self, &w);
+	if (select(w.nfds, &w.rd, &w.wr, NULL, &at_once) <= 0) {
+		FD_ZERO(&w.rd);
+		FD_ZERO(&w.wr);
+	}
+	proxy_tick(&world.proxy, now.mono_ms);
+	member.step(member.self, &w, &now);
+	member.flush(member.self);
+	world_check();
+	return w.deadline;
+}
+
+/* Lets both sides go on until the condition holds; fails when it does not in the end. */
+#define UNTIL(condition) \
+	do { \
+		for (int i_ = 0; i_ < 2000 && !(condition); i_++) { \
+			bool any_ = peer_turn(); \
+			turn(); \
+			if (!any_) \
+				usleep(100); \
+		} \
+		if (!(condition)) \
+			print_message("# state %d, trouble %s\n", (int)dot->state, dot->trouble); \
+		assert_true(condition); \
+	} while (0)
+
+/* Lets both sides go on until nothing happens any more. */
+static void
+settle(void)
+{
+	for (int quiet = 0; quiet < 4; quiet++) {
+		if (peer_turn())
+			quiet = 0;
+		turn();
+		usleep(200);
+	}
+}
+
+static void
+pass(uint64_t ms)
+{
+	now.mono_ms += ms;
+	world.now = now.mono_ms;
+	turn();
+}
+
+/* ---- Questions and answers -------------------------------------------------------------------- */
+
+static struct made m;
+
+static void
+ask(unsigned id, const char *name)
+{
+	made_init(&m, id, DNS_RD);
+	made_question(&m, name, 1, 1);
+	world_ask(&world.udp, id, m.buf, m.len);
+}
+
+static void
+ask_with_opt(unsigned id)
+{
+	made_init(&m, id, DNS_RD);
+	made_question(&m, "www.example", 1, 1);
+	made_opt(&m, 1232, 0);
+	world_ask(&world.udp, id, m.buf, m.len);
+}
+
+/* Makes in m, with its length in front, the answer to the k-th question, which is taken away. */
+static void
+make_answer(unsigned k)
+{
+	struct world_sent *s = &peer.got[k];
+	struct dns_question q;
+	uint8_t *msg = s->msg;
+
+	assert_true(k < peer.count);
+	assert_int_equal(dns_read_question(msg, s->len, &q), 0);
+	m.len = 0;
+	made_u16(&m, 0);
+	made_u16(&m, dns_id(msg));
+	made_octets(&m, "\x81\x80\0\1\0\1\0\0\0\0", 10);
+	made_octets(&m, msg + DNS_HEADER, q.end - DNS_HEADER);
+	made_octets(&m, "\xc0\x0c\0\1\0\1\0\0\0\1\0\4abcd", 16);
+	put16(m.buf, (uint16_t)(m.len - 2));
+	peer.count--;
+	memmove(s, s + 1, (peer.count - k) * sizeof(*s));
+}
+
+/* An OPT with edns-tcp-keepalive behind the answer in m. */
+static void
+add_keepalive(unsigned timeout)
+{
+	made_octets(&m, "\0\0\x29\x04\xd0\0\0\0\0\0\6\0\x0b\0\2", 15);
+	made_u16(&m, timeout);
+	put16(m.buf + 2 + 10, 1);
+	put16(m.buf, (uint16_t)(m.len - 2));
+}
+
+static void
+peer_say(const uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		size_t n = server_write(&peer.tls, data, len);
+
+		assert_true(n > 0);
+		data += n;
+		len -= n;
+		peer_write();
+	}
+}
+
+static void
+peer_answer(unsigned k)
+{
+	make_answer(k);
+	peer_say(m.buf, m.len);
+}
+
+static void
+start_with(const char *hostname)
+{
+	struct addr addr;
+
+	peer_hang_up();
+	if (peer.listening != -1)
+		close(peer.listening);
+	peer = (struct peer){.listening = -1, .fd = -1};
+	peer_listen(16);
+	world_start(QUESTIONS, 0);
+	now = (struct now){.mono_ms = world.now, .utc_s = MADE_NOW};
+	assert_int_equal(addr_parse(&addr, "127.0.0.1"), 0);
+	addr.port = peer.port;
+	if (dot != NULL)
+		dot_close(dot);
+	free(dot);
+	dot = dot_init(calloc(1, dot_memory()), &addr, hostname, trust, &world.proxy, &now);
+	member = dot_member(dot);
+}
+
+static void
+start(void)
+{
+	start_with(NAME);
+}
+
+/* A connection that has answered once. */
+static void
+start_ready(void)
+{
+	start();
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(dot->state, DOT_READY);
+}
+
+/* ---- From the first question to the answer ---------------------------------------------------- */
+
+static void
+without_a_question_nothing_is_opened(void **state)
+{
+	(void)state;
+	start();
+	for (int i = 0; i < 10; i++) {
+		assert_true(turn() == UINT64_MAX);
+		pass(60000);
+		peer_turn();
+	}
+	assert_int_equal(peer.accepted, 0);
+	assert_int_equal(dot->state, DOT_IDLE);
+}
+
+static void
+the_first_question_opens_the_connection_and_is_answered(void **state)
+{
+	(void)state;
+	start();
+	ask(4711, "www.example");
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	UNTIL(peer.count == 1);
+	assert_int_equal(dot->state, DOT_READY);
+	assert_string_equal(br_ssl_engine_get_server_name(&peer.tls.ctx.eng), NAME);
+	assert_int_equal(peer.got[0].len % PAD_BLOCK, 0);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(world.udp.token, 4711);
+	assert_int_equal(dns_id(world.udp.msg), 4711);
+	assert_memory_equal(world.udp.msg + world.udp.len - 4, "abcd", 4);
+	assert_int_equal(peer.accepted, 1);
+}
+
+/* Whether the octets hold the label of the question, in clear. */
+static bool
+shows_question(void)
+{
+	for (size_t i = 0; i + 6 <= peer.raw_len; i++)
+		if (memcmp(peer.raw + i, "secret", 6) == 0)
+			return true;
+	return false;
+}
+
+static void
+nothing_but_tls_records_leaves_and_no_question_before_verification(void **state)
+{
+	size_t records = 0;
+
+	(void)state;
+	start();
+	ask(1, "secret.example");
+	for (int i = 0; i < 2000 && peer.count == 0; i++) {
+		turn();
+		if (!peer_turn())
+			usleep(100);
+		for (size_t at = 0; at + 5 <= peer.raw_len; at += 5 + get16(peer.raw + at + 3)) {
+			assert_in_range(peer.raw[at], 0x14, 0x17);
+			assert_int_equal(peer.raw[at + 1], 3);
+			assert_true(peer.raw[at] != 0x17 || server_is_open(&peer.tls));
+			records += peer.raw[at] == 0x17;
+		}
+	}
+	assert_int_equal(peer.count, 1);
+	assert_true(records > 0);
+	assert_false(shows_question());
+}
+
+static void
+a_server_of_another_name_gets_no_question(void **state)
+{
+	(void)state;
+	start_with("other.example");
+	ask_with_opt(1);
+	UNTIL(dot->state == DOT_RESTING);
+	settle();
+	for (size_t at = 0; at + 5 <= peer.raw_len; at += 5 + get16(peer.raw + at + 3))
+		assert_int_not_equal(peer.raw[at], 0x17);
+	assert_false(server_is_open(&peer.tls));
+	assert_string_equal(dot->up.trouble, "certificate does not name other.example");
+	/* It is tried again and again, until the question's time is up. */
+	while (world.udp.replies == 0) {
+		peer_hang_up();
+		pass(100);
+		settle();
+	}
+	assert_int_equal(dns_rcode(world.udp.msg), DNS_SERVFAIL);
+	assert_true(now.mono_ms <= 1000000 + 4000);
+	assert_int_equal(peer.count, 0);
+}
+
+static void
+many_questions_share_one_connection(void **state)
+{
+	(void)state;
+	start();
+	for (unsigned i = 0; i < 500; i++)
+		ask(i, "www.example");
+	UNTIL(peer.count == 500);
+	while (peer.count > 0)
+		peer_answer(peer.count - 1);
+	UNTIL(world.udp.replies == 500);
+	assert_int_equal(world.proxy.count.answered, 500);
+	assert_int_equal(peer.accepted, 1);
+	assert_int_equal(world.proxy.count.again, 0);
+	assert_int_equal(dot->unanswered, 0);
+}
+
+static void
+the_largest_question_goes_out(void **state)
+{
+	static const uint8_t octets[QUERY_MSG_MAX];
+
+	(void)state;
+	start();
+	made_init(&m, 1, 0);
+	made_question(&m, "www.example", 1, 1);
+	made_opt(&m, 1232, 0);
+	made_option(&m, 65001, octets, QUERY_MSG_MAX - m.len - 4 - 400);
+	/* What crosses is the rest: records behind the question. */
+	made_init(&m, 1, 0);
+	made_question(&m, "www.example", 1, 1);
+	made_rr(&m, MADE_ADDITIONAL, "x", 65280, 1, 0);
+	made_rdata(&m, octets, QUERY_MSG_MAX - m.len);
+	assert_int_equal(m.len, QUERY_MSG_MAX);
+	world_ask(&world.udp, 1, m.buf, m.len);
+	UNTIL(peer.count == 1);
+	assert_true(peer.got[0].len >= QUERY_MSG_MAX);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+}
+
+/* ---- Streams cut in any way ------------------------------------------------------------------- */
+
+static void
+an_answer_in_records_of_one_octet_is_whole(void **state)
+{
+	(void)state;
+	start();
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	make_answer(0);
+	for (size_t i = 0; i < m.len; i++) {
+		peer_say(m.buf + i, 1);
+		peer_turn();
+		turn();
+	}
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(world.proxy.count.answered, 1);
+}
+
+static void
+answers_in_one_record_all_arrive(void **state)
+{
+	uint8_t record[16384];
+	size_t len = 0;
+
+	(void)state;
+	start();
+	for (unsigned i = 0; i < 100; i++)
+		ask(i, "www.example");
+	UNTIL(peer.count == 100);
+	while (peer.count > 0) {
+		make_answer(0);
+		memcpy(record + len, m.buf, m.len);
+		len += m.len;
+	}
+	peer_say(record, len);
+	UNTIL(world.udp.replies == 100);
+}
+
+static void
+the_largest_answer_arrives(void **state)
+{
+	static uint8_t big[2 + DNS_MESSAGE_MAX];
+
+	(void)state;
+	start();
+	made_init(&m, 1, 0);
+	made_question(&m, "www.example", 1, 1);
+	world_ask(&world.tcp, 1, m.buf, m.len);
+	UNTIL(peer.count == 1);
+	make_answer(0);
+	memcpy(big, m.buf, m.len);
+	/* One record more, of unknown type, up to the bound. */
+	memcpy(big + m.len, "\0\xff\0\0\1\0\0\0\0", 9);
+	put16(big + m.len + 9, (uint16_t)(DNS_MESSAGE_MAX - (m.len - 2) - 11));
+	put16(big + 2 + 10, 1);
+	put16(big, DNS_MESSAGE_MAX);
+	for (size_t at = 0; at < sizeof(big);) {
+		size_t n = server_write(&peer.tls, big + at, sizeof(big) - at);
+
+		at += n;
+		peer_turn();
+		turn();
+	}
+	UNTIL(world.tcp.replies == 1);
+	assert_int_equal(world.tcp.len, DNS_MESSAGE_MAX);
+}
+
+static void
+what_is_no_dns_inside_ends_the_connection(void **state)
+{
+	(void)state;
+	start();
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	peer_say((const uint8_t *)"\0\3abc", 5);
+	UNTIL(dot->state == DOT_RESTING);
+	assert_string_equal(dot->trouble, "sends what is no DNS over TLS");
+}
+
+/* ---- Ends ------------------------------------------------------------------------------------- */
+
+static void
+an_idle_close_by_the_server_goes_unnoticed(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		start_ready();
+		if (how == 0) { /* as it should be */
+			br_ssl_engine_close(&peer.tls.ctx.eng);
+			peer_write();
+		}
+		if (how == 2)
+			peer_reset();
+		else
+			peer_hang_up();
+		UNTIL(dot->state == DOT_IDLE);
+		assert_int_equal(dot->fd, -1);
+		assert_null(dot->up.trouble);
+		ask(2, "www.example");
+		UNTIL(peer.count == 1);
+		peer_answer(0);
+		UNTIL(world.udp.replies == 2);
+		assert_int_equal(world.proxy.count.answered, 2);
+		assert_int_equal(peer.accepted, 2);
+	}
+}
+
+static void
+questions_of_a_closed_connection_are_asked_again_at_once(void **state)
+{
+	(void)state;
+	start_ready();
+	for (unsigned i = 0; i < 20; i++)
+		ask(100 + i, "www.example");
+	UNTIL(peer.count == 20);
+	peer_answer(3);
+	UNTIL(world.udp.replies == 2);
+	peer_hang_up();
+	UNTIL(peer.accepted == 2 && peer.count == 19);
+	assert_int_equal(world.proxy.count.again, 19);
+	assert_int_equal(now.mono_ms, 1000000);
+	while (peer.count > 0)
+		peer_answer(0);
+	UNTIL(world.udp.replies == 21);
+	assert_int_equal(world.proxy.count.answered, 21);
+}
+
+static void
+who_closes_every_time_without_an_answer_has_to_rest(void **state)
+{
+	(void)state;
+	start();
+	ask_with_opt(1);
+	UNTIL(peer.count == 1);
+	peer_hang_up();
+	UNTIL(peer.count == 1 && peer.accepted == 2);
+	peer_hang_up();
+	UNTIL(dot->state == DOT_RESTING);
+	assert_string_equal(dot->trouble, "closes the connection without an answer");
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(dns_rcode(world.udp.msg), DNS_SERVFAIL);
+	assert_int_equal(world.proxy.count.failed, 1);
+}
+
+static void
+who_closes_after_each_answer_is_asked_on(void **state)
+{
+	(void)state;
+	start();
+	for (unsigned i = 0; i < 10; i++) {
+		ask(i, "www.example");
+		UNTIL(peer.count == 1);
+		make_answer(0);
+		/* Answer, close_notify and end of the stream in one piece. */
+		server_write(&peer.tls, m.buf, m.len);
+		peer.out_len = server_drain(&peer.tls, peer.out, sizeof(peer.out));
+		br_ssl_engine_close(&peer.tls.ctx.eng);
+		peer_write();
+		peer_hang_up();
+		UNTIL(world.udp.replies == i + 1);
+		UNTIL(dot->state == DOT_IDLE);
+	}
+	assert_int_equal(world.proxy.count.answered, 10);
+	assert_int_equal(world.proxy.count.again, 0);
+}
+
+static void
+an_idle_connection_is_closed_by_us_first(void **state)
+{
+	(void)state;
+	start_ready();
+	assert_true(turn() == now.mono_ms + DOT_IDLE_MS);
+	pass(DOT_IDLE_MS - 1);
+	assert_int_equal(dot->state, DOT_READY);
+	pass(1);
+	assert_int_equal(dot->state, DOT_IDLE);
+	UNTIL(peer.ended);
+	assert_true(peer.goodbye);
+	assert_true(turn() == UINT64_MAX);
+}
+
+static void
+the_end_of_the_program_says_goodbye(void **state)
+{
+	(void)state;
+	start_ready();
+	dot_close(dot);
+	UNTIL(peer.ended);
+	assert_true(peer.goodbye);
+	assert_int_equal(dot->fd, -1);
+	dot_close(dot);
+}
+
+/* ---- Keepalive (RFC 7828) --------------------------------------------------------------------- */
+
+static void
+answer_with_keepalive(unsigned timeout)
+{
+	make_answer(0);
+	add_keepalive(timeout);
+	peer_say(m.buf, m.len);
+}
+
+static void
+the_servers_keepalive_is_obeyed(void **state)
+{
+	(void)state;
+	start();
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	answer_with_keepalive(20);
+	UNTIL(world.udp.replies == 1);
+	assert_in_range(turn() - now.mono_ms, 1000, 2000);
+	pass(2000);
+	UNTIL(dot->state == DOT_IDLE);
+}
+
+static void
+a_long_keepalive_is_bounded(void **state)
+{
+	(void)state;
+	start();
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	answer_with_keepalive(65535);
+	UNTIL(world.udp.replies == 1);
+	assert_in_range(turn() - now.mono_ms, DOT_IDLE_MAX_MS / 2, DOT_IDLE_MAX_MS);
+}
+
+/* It wants this connection closed; the next question opens another. */
+static void
+a_keepalive_of_zero_closes_this_connection_only(void **state)
+{
+	(void)state;
+	start();
+	for (unsigned i = 0; i < 3; i++) {
+		ask(i, "www.example");
+		ask(100 + i, "www.example");
+		UNTIL(peer.count == 2);
+		answer_with_keepalive(0);
+		UNTIL(world.udp.replies == 2 * i + 1);
+		assert_int_equal(dot->state, DOT_READY); /* one is still open */
+		answer_with_keepalive(0);
+		UNTIL(world.udp.replies == 2 * i + 2);
+		UNTIL(dot->state == DOT_IDLE);
+		UNTIL(peer.ended);
+		peer_hang_up();
+	}
+	assert_int_equal(world.proxy.count.again, 0);
+}
+
+/* ---- Servers that fail ------------------------------------------------------------------------ */
+
+static void
+a_port_that_refuses_means_a_rest(void **state)
+{
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_RESTING);
+	assert_non_null(dot->up.trouble);
+	assert_string_equal(dot->up.trouble, "connection refused");
+	assert_int_equal(dot->fd, -1);
+	assert_int_equal(dot->up.send(&dot->up, m.buf, m.len), UPSTREAM_DOWN);
+	assert_int_equal(world.udp.replies, 0);
+}
+
+/* Each rest is twice as long as the one before, with some chance in it, up to a bound. */
+static void
+rests_grow_to_a_bound(void **state)
+{
+	uint64_t expected = DOT_REST_MIN_MS;
+
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	for (int i = 0; i < 10; i++) {
+		uint64_t rest;
+
+		ask(1, "www.example");
+		UNTIL(dot->state == DOT_RESTING);
+		rest = dot->rest_until - now.mono_ms;
+		assert_in_range(rest, expected, expected + expected / 4);
+		assert_true(turn() == dot->rest_until);
+		/* Afterwards the questions that still wait bring on the next try. */
+		world_forget(&world.udp, 1);
+		pass(rest - 1);
+		assert_int_equal(dot->state, DOT_RESTING);
+		pass(1);
+		assert_int_equal(dot->state, DOT_IDLE);
+		expected = expected * 2 < DOT_REST_MAX_MS ? expected * 2 : DOT_REST_MAX_MS;
+	}
+}
+
+static void
+a_success_makes_the_next_rest_short(void **state)
+{
+	(void)state;
+	start();
+	dot->rest_ms = DOT_REST_MAX_MS;
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(dot->rest_ms, DOT_REST_MIN_MS);
+}
+
+static void
+a_server_that_comes_back_in_time_answers_who_waited(void **state)
+{
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_RESTING);
+	peer_listen(16);
+	pass(DOT_REST_MIN_MS * 5 / 4);
+	UNTIL(peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(world.proxy.count.answered, 1);
+	assert_null(dot->up.trouble);
+}
+
+static void
+a_handshake_that_stalls_is_given_up(void **state)
+{
+	uint64_t begun;
+
+	(void)state;
+	start();
+	peer.mute = true;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_SHAKING && peer.raw_len > 0);
+	begun = now.mono_ms;
+	assert_true(turn() == begun + DOT_HANDSHAKE_MS);
+	pass(DOT_HANDSHAKE_MS - 1);
+	assert_int_equal(dot->state, DOT_SHAKING);
+	pass(1);
+	assert_int_equal(dot->state, DOT_RESTING);
+	assert_string_equal(dot->trouble, "no TLS handshake within 2000 ms");
+	UNTIL(peer.ended);
+}
+
+/* A handshake of which one octet comes now and then does not last longer. */
+static void
+a_handshake_that_drips_is_given_up(void **state)
+{
+	uint8_t octet = 0x16;
+	uint64_t begun;
+
+	(void)state;
+	start();
+	peer.mute = true;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_SHAKING && peer.raw_len > 0);
+	begun = now.mono_ms;
+	for (int i = 0; i < 5 && dot->state == DOT_SHAKING; i++) {
+		assert_int_equal(send(peer.fd, &octet, 1, MSG_NOSIGNAL), 1);
+		octet = 3;
+		pass(DOT_HANDSHAKE_MS / 4);
+	}
+	assert_int_equal(dot->state, DOT_RESTING);
+	assert_int_equal(now.mono_ms, begun + DOT_HANDSHAKE_MS);
+}
+
+/* A full queue of a server that accepts nobody: Linux drops what more comes. */
+static void
+a_connection_that_does_not_come_about_is_given_up(void **state)
+{
+	struct sockaddr_in sin;
+	int filler[4];
+
+	(void)state;
+	start();
+	peer_listen(0);
+	sin = loopback(peer.port);
+	for (int i = 0; i < 4; i++) {
+		filler[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(filler[i], (struct sockaddr *)&sin, sizeof(sin));
+	}
+	ask(1, "www.example");
+	assert_true(turn() == now.mono_ms + DOT_CONNECT_MS);
+	pass(DOT_CONNECT_MS - 1);
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	pass(1);
+	assert_int_equal(dot->state, DOT_RESTING);
+	assert_string_equal(dot->trouble, "no TCP connection within 1500 ms");
+	for (int i = 0; i < 4; i++)
+		close(filler[i]);
+}
+
+static void
+a_silent_server_is_given_up(void **state)
+{
+	(void)state;
+	start_ready();
+	pass(5000);
+	ask(2, "www.example");
+	UNTIL(peer.count == 1);
+	assert_true(turn() == now.mono_ms + DOT_STALL_MS);
+	pass(DOT_STALL_MS - 1);
+	assert_int_equal(dot->state, DOT_READY);
+	pass(1);
+	assert_int_equal(dot->state, DOT_RESTING);
+	assert_string_equal(dot->trouble, "silent for 3000 ms with 1 questions open");
+}
+
+static void
+what_speaks_no_tls_is_said_in_words(void **state)
+{
+	(void)state;
+	start();
+	peer.mute = true;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_SHAKING);
+	UNTIL(peer.fd != -1);
+	assert_int_equal(send(peer.fd, "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL), 11);
+	UNTIL(dot->state == DOT_RESTING);
+	assert_non_null(dot->up.trouble);
+}
+
+static void
+a_close_during_the_handshake_is_said_in_words(void **state)
+{
+	(void)state;
+	start();
+	peer.mute = true;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_SHAKING && peer.raw_len > 0);
+	peer_hang_up();
+	UNTIL(dot->state == DOT_RESTING);
+	assert_string_equal(dot->trouble, "closes the connection during the handshake");
+}
+
+/* ---- A server that does not read -------------------------------------------------------------- */
+
+static void
+questions_wait_for_a_server_that_does_not_read(void **state)
+{
+	int small = 4096;
+	static uint8_t octets[260];
+	unsigned asked;
+
+	(void)state;
+	start();
+	setsockopt(peer.listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	peer.deaf = true;
+	setsockopt(dot->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	for (asked = 1; asked < 1500; asked++) {
+		made_init(&m, asked, 0);
+		made_question(&m, "www.example", 1, 1);
+		made_rr(&m, MADE_ADDITIONAL, "x", 65280, 1, 0);
+		made_rdata(&m, octets, sizeof(octets) - 1);
+		world_ask(&world.udp, asked, m.buf, m.len);
+		if (asked % 50 == 0)
+			turn();
+	}
+	assert_true(dot->blocked);
+	assert_int_equal(world.proxy.table.open, asked);
+	peer.deaf = false;
+	while (world.udp.replies < asked) {
+		UNTIL(peer.count > 0 || world.udp.replies == asked);
+		while (peer.count > 0)
+			peer_answer(0);
+		turn();
+	}
+	assert_int_equal(world.proxy.count.answered, asked);
+	assert_int_equal(peer.accepted, 1);
+}
+
+/* ---- Set-up ----------------------------------------------------------------------------------- */
+
+static int
+make_keys(void **state)
+{
+	char pem[4096];
+	size_t len, skipped;
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	peer.listening = peer.fd = -1;
+	made_key_ec(&root_key, "root", BR_EC_secp256r1);
+	made_key_ec(&key, "leaf", BR_EC_secp256r1);
+	made_cert(&root, &(struct cert_wish){.name = "Root", .key = &root_key, .ca = true});
+	made_cert(&leaf, &(struct cert_wish){
+				 .name = "x", .issuer = "Root", .key = &key, .signer = &root_key, .san = NAME});
+	len = made_pem(pem, sizeof(pem), &root, 0);
+	trust_block = calloc(1, trust_memory((const uint8_t *)pem, len));
+	trust = trust_load(trust_block, (const uint8_t *)pem, len, &skipped);
+	return trust == NULL ? -1 : 0;
+}
+
+static int
+drop_keys(void **state)
+{
+	(void)state;
+	peer_hang_up();
+	close(peer.listening);
+	dot_close(dot);
+	free(dot);
+	free(trust_block);
+	world_stop();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_question_nothing_is_opened),
+		cmocka_unit_test(the_first_question_opens_the_connection_and_is_answered),
+		cmocka_unit_test(nothing_but_tls_records_leaves_and_no_question_before_verification),
+		cmocka_unit_test(a_server_of_another_name_gets_no_question),
+		cmocka_unit_test(many_questions_share_one_connection),
+		cmocka_unit_test(the_largest_question_goes_out),
+		cmocka_unit_test(an_answer_in_records_of_one_octet_is_whole),
+		cmocka_unit_test(answers_in_one_record_all_arrive),
+		cmocka_unit_test(the_largest_answer_arrives),
+		cmocka_unit_test(what_is_no_dns_inside_ends_the_connection),
+		cmocka_unit_test(an_idle_close_by_the_server_goes_unnoticed),
+		cmocka_unit_test(questions_of_a_closed_connection_are_asked_again_at_once),
+		cmocka_unit_test(who_closes_every_time_without_an_answer_has_to_rest),
+		cmocka_unit_test(who_closes_after_each_answer_is_asked_on),
+		cmocka_unit_test(an_idle_connection_is_closed_by_us_first),
+		cmocka_unit_test(the_end_of_the_program_says_goodbye),
+		cmocka_unit_test(the_servers_keepalive_is_obeyed),
+		cmocka_unit_test(a_long_keepalive_is_bounded),
+		cmocka_unit_test(a_keepalive_of_zero_closes_this_connection_only),
+		cmocka_unit_test(a_port_that_refuses_means_a_rest),
+		cmocka_unit_test(rests_grow_to_a_bound),
+		cmocka_unit_test(a_success_makes_the_next_rest_short),
+		cmocka_unit_test(a_server_that_comes_back_in_time_answers_who_waited),
+		cmocka_unit_test(a_handshake_that_stalls_is_given_up),
+		cmocka_unit_test(a_handshake_that_drips_is_given_up),
+		cmocka_unit_test(a_connection_that_does_not_come_about_is_given_up),
+		cmocka_unit_test(a_silent_server_is_given_up),
+		cmocka_unit_test(what_speaks_no_tls_is_said_in_words),
+		cmocka_unit_test(a_close_during_the_handshake_is_said_in_words),
+		cmocka_unit_test(questions_wait_for_a_server_that_does_not_read),
+	};
+
+	return cmocka_run_group_tests_name("dot", tests, make_keys, drop_keys);
+}

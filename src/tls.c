@@ -179,6 +179,16 @@ init_verifier(struct verifier *v, br_ssl_engine_context *eng, const struct trust
 	v->vtable = &verifier_class;
 }
 
+/* AES-GCM with the processor's help; else in constant time by plain code, which is slow, and 4 kB that
+ * an x86_64 processor as old as that does without: every public resolver knows ChaCha20. */
+#ifdef __x86_64__
+#define PLAIN_AES NULL
+#define PLAIN_GHASH NULL
+#else
+#define PLAIN_AES (&br_aes_ct_ctr_vtable)
+#define PLAIN_GHASH br_ghash_ctmul
+#endif
+
 /* AES-GCM is the fastest where the processor helps with it, ChaCha20 everywhere else. */
 static void
 set_suites(br_ssl_engine_context *eng)
@@ -199,21 +209,18 @@ set_suites(br_ssl_engine_context *eng)
 		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 		BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 	};
-	bool aes = br_aes_x86ni_ctr_get_vtable() != NULL && br_ghash_pclmul_get() != NULL;
-
-	br_ssl_engine_set_suites(eng, aes ? aes_first : chacha_first, sizeof(aes_first) / sizeof(aes_first[0]));
-}
-
-/* With the processor's help, or in constant time without: then slowly, but it comes last there. */
-static void
-set_aes_gcm(br_ssl_engine_context *eng)
-{
-	const br_block_ctr_class *ctr = br_aes_x86ni_ctr_get_vtable();
+	const br_block_ctr_class *aes = br_aes_x86ni_ctr_get_vtable();
 	br_ghash ghash = br_ghash_pclmul_get();
+	bool help = aes != NULL && ghash != 0;
 
+	if (!help) {
+		aes = PLAIN_AES;
+		ghash = PLAIN_GHASH;
+	}
+	br_ssl_engine_set_suites(eng, help ? aes_first : chacha_first, aes != NULL ? 6 : 2);
 	br_ssl_engine_set_gcm(eng, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
-	br_ssl_engine_set_aes_ctr(eng, ctr != NULL ? ctr : &br_aes_ct_ctr_vtable);
-	br_ssl_engine_set_ghash(eng, ghash != NULL ? ghash : br_ghash_ctmul);
+	br_ssl_engine_set_aes_ctr(eng, aes);
+	br_ssl_engine_set_ghash(eng, ghash);
 }
 
 static void
@@ -234,7 +241,6 @@ init_engine(struct tls *t)
 	br_ssl_engine_set_hash(eng, br_sha512_ID, &br_sha512_vtable);
 	br_ssl_engine_set_prf_sha256(eng, &br_tls12_sha256_prf);
 	br_ssl_engine_set_prf_sha384(eng, &br_tls12_sha384_prf);
-	set_aes_gcm(eng);
 	/* Named, for the library's own choice links several: these are as fast as any (see bench). */
 	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
 	br_ssl_engine_set_chacha20(eng, br_chacha20_ct_run);

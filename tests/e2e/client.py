@@ -93,6 +93,11 @@ class Tcp(_Socket):
         """Closes the direction towards the server."""
         self.sock.shutdown(socket.SHUT_WR)
 
+    def reset(self):
+        """Breaks the connection off with a RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
     def _exactly(self, count):
         data = bytearray()
         while len(data) < count:

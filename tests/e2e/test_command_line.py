@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Options, settings from outside, exit status."""
 
+import contextlib
 import os
 import re
 import signal
@@ -290,13 +291,6 @@ def test_the_upstream_hears_a_goodbye(polite):
     assert connection.said_goodbye
 
 
-def test_hangup_and_broken_pipes_do_not_end_it(unkind, dnproxy):
-    program = dnproxy(unkind(), log__queries=True)
-    program.process.send_signal(signal.SIGPIPE)
-    time.sleep(0.05)
-    assert program.udp(query()).rcode == 0
-
-
 # -- odd surroundings --------------------------------------------------------------------------------
 
 
@@ -347,6 +341,27 @@ def test_a_log_that_nobody_reads_any_more_does_not_end_it(unkind, settings, tmp_
     finally:
         process.terminate()
         assert process.wait(5 * SLOW) == OK
+
+
+def test_a_log_that_is_not_read_does_not_stop_it(unkind, settings, tmp_path):
+    """A full pipe: lines are lost rather than queries."""
+    tree = settings(unkind(), log__queries=True)
+    (tmp_path / "dnproxy.yml").write_text(yaml.safe_dump(tree))
+    process = subprocess.Popen([*program_under_test.WRAP, program_under_test.PROGRAM], cwd=tmp_path,
+                               stderr=subprocess.PIPE)
+    try:
+        port = tree["dnproxy"]["port"]
+        ask_until_answered(port)
+        with Udp(("127.0.0.1", port)) as client:
+            for number in range(2000):
+                assert client.ask(query(id=number), timeout=2).rcode == 0
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def test_it_starts_without_a_home_or_an_environment(unkind, dnproxy):

@@ -2,6 +2,7 @@
 """Upstreams that are slow, wrong, broken or gone (RFC 7858, RFC 7766), and what clients notice of it."""
 
 import contextlib
+import random
 import socket
 import ssl
 import struct
@@ -405,6 +406,38 @@ def test_malformed_answers_harm_nobody_else(unkind, dnproxy):
     assert program.ask(query("good.example."), "tcp").rcode == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.valgrind
+def test_garbage_in_answers_is_survived(unkind, dnproxy, seed):
+    """Good answers with octets changed, and noise; what reaches a client is a message of its own."""
+
+    def babbles(connection):
+        dice = random.Random(seed)
+        extra = opt_record(options=[(wire.EDE, b"\0\x03stale"), (wire.KEEPALIVE, b"\0\x64"), (wire.PADDING, bytes(50))])
+        while arrived := connection.query():
+            if arrived.name.startswith("end"):
+                connection.answer(arrived)
+                continue
+            records = [record("CNAME", b"\x01a\xc0\x0c"), record("A", b"\1\2\3\4", owner=b"\x01a\xc0\x0c")]
+            octets = bytearray(answer(arrived.wire, records=records, authority=[record("NS", b"\0")], opt=extra))
+            for _ in range(dice.randrange(1, 8)):
+                octets[dice.randrange(2, len(octets))] = dice.randrange(256)
+            if dice.random() < 0.2:
+                octets = arrived.wire[:2] + dice.randbytes(dice.randrange(10, 400))
+            connection.send_message(bytes(octets))
+
+    program = dnproxy(unkind(babbles))
+    with Udp(program.address) as client:
+        for number in range(400):
+            client.send(query("x.example.", id=number, opt=number % 2 == 1))
+        client.sock.settimeout(0.3 * SLOW)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                octets = client.sock.recv(65535)
+                assert octets[2] & 0x80 and struct.unpack_from("!H", octets)[0] < 400
+    assert program.udp(query("end.example.")).rcode == 0
+
+
 def test_an_answer_that_is_too_late_reaches_nobody(unkind, dnproxy):
     def late(connection):
         held = []
@@ -514,6 +547,24 @@ def test_half_an_answer_is_no_answer(unkind, dnproxy, end):
     program = dnproxy(unkind(ending(end, before=half_an_answer)))
     with within(1.0):
         assert program.udp(query()).answers
+
+
+def test_a_broken_record_ends_the_connection_not_the_query(unkind, dnproxy):
+    """What was changed on the way is not DNS; the query goes out again."""
+
+    def breaks_the_first(connection):
+        arrived = connection.query()
+        if connection.number == 0:
+            connection.sock.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
+            connection.idle()
+        else:
+            connection.answer(arrived)
+            connection.serve()
+
+    server = unkind(breaks_the_first)
+    with within(1.5):
+        assert dnproxy(server).udp(query()).answers
+    assert len(server.connections) == 2
 
 
 def test_a_query_is_asked_again_only_once(unkind, dnproxy):
@@ -805,6 +856,28 @@ def test_more_queries_than_there_is_room_for_get_servfail_at_once(unkind, dnprox
         assert {r.rcode for r in early} == {wire.SERVFAIL}
         late = [client.receive() for _ in range(64)]
     assert {r.id for r in early + late} == set(range(80))
+
+
+def test_clients_that_break_off_give_their_room_back(unkind, dnproxy):
+    """Their queries are on their way upstream, but after a RST nobody waits for them any more."""
+
+    def deaf_to_slow(connection):
+        while arrived := connection.query():
+            if not arrived.name.startswith("slow"):
+                connection.answer(arrived)
+
+    server = unkind(deaf_to_slow)
+    program = dnproxy(server, dnproxy__max_queries=64)
+    for _ in range(3):
+        with program.tcp() as client:
+            before = len(server.queries)
+            for number in range(64):
+                client.send(query("slow.example.", id=number))
+            server.wait_queries(before + 64)
+            client.reset()
+        time.sleep(0.05)
+        with within(1.0):
+            assert program.udp(query("fast.example.")).rcode == 0
 
 
 @pytest.mark.xfail(strict=True, reason="sessions are not resumed yet")

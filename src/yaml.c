@@ -29,30 +29,21 @@ struct reader {
 	bool start_seen; /* the leading "---" */
 };
 
-/* Why a plain scalar cannot begin with c, and what to write. */
-static const struct {
-	char c;
-	const char *say;
-} indicators[] = {
-	{'\t', "a tab is not supported here; indent and separate with spaces"},
-	{'&', "anchors (&) are not supported; put quotes around the text, or write the value out"},
-	{'*', "aliases (*) are not supported; put quotes around the text, or write the value out"},
-	{'!', "tags (!) are not supported; leave it out, or put quotes around the text"},
-	{'|', "text over several lines (|) is not supported; write it on one line, in quotes"},
-	{'>', "text over several lines (>) is not supported; write it on one line, in quotes"},
-	{'{', "mappings in {...} are not supported; write one \"key: value\" a line, indented"},
-	{'}', "a } has no place here; put quotes around the text"},
-	{'[', "a list in [...] holds single values and is itself a value; write \"- \" lines instead"},
-	{']', "a ] has no place here; put quotes around the text"},
-	{',', "a value is missing before the comma; write \"\" for an empty one"},
-	{'?', "keys marked with \"? \" are not supported; write \"key: value\""},
-	{':', "a value cannot begin with this colon; put quotes around it"},
-	{'-', "a list cannot begin here; put its first \"- \" on a line of its own, or use quotes"},
-	{'#', "a comment needs a space before its #; put quotes around a value that begins with #"},
-	{'%', "a plain value cannot begin with %; put quotes around it (directives are not supported)"},
-	{'@', "a plain value cannot begin with @; put quotes around it"},
-	{'`', "a plain value cannot begin with `; put quotes around it"},
-};
+/* What a plain scalar cannot begin with, and what that would be: texts one after another, each
+ * behind its character. */
+static const char indicators[] = "\ttabs outside quotes (indent with spaces)\0"
+				 "&anchors (&)\0"
+				 "*aliases (*)\0"
+				 "!tags (!)\0"
+				 "|texts over several lines (| and >)\0"
+				 "{mappings in {...}\0"
+				 "[lists in [...] and as keys\0"
+				 "?keys marked with \"? \"\0"
+				 ":values that begin with this colon\0"
+				 "-lists that begin on this line\0"
+				 "#comments without a space before #\0"
+				 "%directives (%)\0"
+				 ",empty values before a comma\0";
 
 static struct yaml_mark
 mark(const struct reader *r, size_t at)
@@ -74,6 +65,12 @@ fail(struct reader *r, size_t at, const char *fmt, ...)
 	text_make_v(r->y->error, sizeof(r->y->error), fmt, ap);
 	va_end(ap);
 	return -1;
+}
+
+static int
+fail_bound(struct reader *r, size_t at, unsigned bound, const char *what)
+{
+	return fail(r, at, "more than %u %s are not supported", bound, what);
 }
 
 /* The octet i of the line, or NUL behind its end. */
@@ -171,9 +168,9 @@ check_characters(struct reader *r)
 		size_t n = read_utf8(r->text + i, r->end - i, &c);
 
 		if (n == 0)
-			return fail(r, i, "this is not UTF-8; save the file as UTF-8");
+			return fail(r, i, "this is not UTF-8; save it as UTF-8");
 		if (c == '\r')
-			return fail(r, i, "a carriage return without a newline; end lines with LF or CR LF");
+			return fail(r, i, "a carriage return without a newline; end lines with both");
 		if (!is_printable(c))
 			return fail(r, i, "the character U+%04x is not supported; remove it", (unsigned)c);
 		i += n;
@@ -188,7 +185,7 @@ put_octets(struct reader *r, const char *s, size_t n)
 	struct yaml *y = r->y;
 
 	if (n > sizeof(y->text) - y->used)
-		return fail(r, r->at, "the file holds more than %u octets of keys and values", YAML_TEXT_MAX);
+		return fail_bound(r, r->at, YAML_TEXT_MAX, "octets of text");
 	memcpy(y->text + y->used, s, n);
 	y->used += n;
 	return 0;
@@ -203,15 +200,25 @@ end_text(struct reader *r)
 /* ---- Scalars -------------------------------------------------------------------------------- */
 
 static int
+fail_quotes(struct reader *r)
+{
+	return fail(r, r->at, "put quotes around a value that holds %c", r->text[r->at]);
+}
+
+/* Says why no plain scalar can begin here. */
+static int
 fail_indicator(struct reader *r)
 {
+	const char *i = indicators;
 	char c = peek(r, r->at);
 
-	for (size_t i = 0; i < sizeof(indicators) / sizeof(indicators[0]); i++) {
-		if (indicators[i].c == c)
-			return fail(r, r->at, "%s", indicators[i].say);
-	}
-	return fail(r, r->at, "a value is missing");
+	if (c == '\0')
+		return fail(r, r->at, "a value is missing");
+	while (*i != '\0' && *i != (c == '>' ? '|' : c))
+		i += strlen(i) + 1;
+	if (*i == '\0')
+		return fail_quotes(r);
+	return fail(r, r->at, "%s are not supported; put quotes around it or write it otherwise", i + 1);
 }
 
 /* Whether the colon at i ends a plain scalar.  Inside [...] more does. */
@@ -247,9 +254,10 @@ read_plain(struct reader *r, bool inside)
 	for (; !at_end(r) && !is_colon(r, r->at, inside); r->at++) {
 		char c = r->text[r->at];
 
-		if (c == '\t' || (inside && strchr("?{}[", c) != NULL))
-			return c == '\t' ? fail_indicator(r)
-					 : fail(r, r->at, "put quotes around a value that holds %c", c);
+		if (c == '\t')
+			return fail_indicator(r);
+		if (inside && strchr("?{}[", c) != NULL)
+			return fail_quotes(r);
 		if (inside && (c == ',' || c == ']'))
 			break;
 	}
@@ -261,7 +269,7 @@ read_plain(struct reader *r, bool inside)
 static int
 fail_unclosed(struct reader *r, size_t begin)
 {
-	return fail(r, begin, "this quote is not closed on its line; text over several lines is not supported");
+	return fail(r, begin, "this quote is not closed on its line; close it");
 }
 
 static int
@@ -281,30 +289,22 @@ read_single(struct reader *r)
 	return fail_unclosed(r, begin);
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Reads the digits of \x41, \u0041 or \U00000041. */
 static int
 read_code(struct reader *r, size_t digits)
 {
+	static const char hex[] = "0123456789abcdef";
 	size_t begin = r->at - 1;
 	uint32_t code = 0;
 	char utf8[4];
 
 	for (r->at++; digits > 0; digits--, r->at++) {
-		int digit = hex_digit(peek(r, r->at));
+		/* The bit makes letters small and leaves digits as they are. */
+		const char *digit = strchr(hex, peek(r, r->at) | 0x20);
 
-		if (digit == -1)
+		if (digit == NULL)
 			return fail(r, begin, "this escape needs %u more hexadecimal digits", (unsigned)digits);
-		code = code << 4 | (uint32_t)digit;
+		code = code << 4 | (uint32_t)(digit - hex);
 	}
 	if (!is_printable(code))
 		return fail(r, begin, "this escape stands for no printable character; remove it");
@@ -321,9 +321,7 @@ read_escape(struct reader *r)
 	if (c == 'x' || c == 'u' || c == 'U')
 		return read_code(r, c == 'x' ? 2 : c == 'u' ? 4 : 8);
 	if (c == '\0' || strchr("\"\\/ t", c) == NULL)
-		return fail(r, r->at - 1,
-			    "this escape is not supported; there are \\\\ \\\" \\/ \\t \\x41 \\u0041 and "
-			    "\\U00000041, and 'single quotes' take a \\ as it is");
+		return fail(r, r->at - 1, "this escape is not supported; 'single quotes' take a \\ as it is");
 	r->at++;
 	return put_octets(r, c == 't' ? "\t" : &c, 1);
 }
@@ -370,7 +368,7 @@ add_node(struct reader *r, size_t parent)
 	uint16_t index = (uint16_t)y->nodes;
 
 	if (y->nodes == YAML_NODES_MAX) {
-		fail(r, r->at, "the file holds more than %u values", YAML_NODES_MAX);
+		fail_bound(r, r->at, YAML_NODES_MAX, "values");
 		return 0;
 	}
 	memset(n, 0, sizeof(*n));
@@ -393,7 +391,7 @@ open_collection(struct reader *r, enum yaml_kind kind)
 	struct yaml_node *n = &r->y->node[f->slot];
 
 	if (r->depth == YAML_DEPTH_MAX)
-		return fail(r, r->at, "more than %u levels are not supported", YAML_DEPTH_MAX);
+		return fail_bound(r, r->at, YAML_DEPTH_MAX, "levels");
 	n->kind = kind;
 	n->at = mark(r, r->at);
 	f->open = false;
@@ -436,11 +434,9 @@ place(struct reader *r)
 		return open_collection(r, dash ? YAML_LIST : YAML_MAP);
 	if (f->indent == column)
 		return fail(r, r->at,
-			    dash ? "a list cannot begin here: the key above has its value already"
-				 : "this list goes on with \"- \", or ends where its key's column is reached");
-	return fail(r, r->at,
-		    "this column belongs to nothing above: entries of one mapping or list begin in one column, "
-		    "and a value ends on its line");
+			    dash ? "a list cannot begin here: the key above has its value"
+				 : "this list goes on with \"- \" or ends");
+	return fail(r, r->at, "this column belongs to nothing above; a value ends on its line");
 }
 
 /* Reads "-" and the spaces behind it. */
@@ -495,8 +491,7 @@ find_colon(const struct reader *r)
 static int
 fail_colon(struct reader *r)
 {
-	return fail(r, r->at,
-		    "a colon ends a key here; put quotes around a value that ends in : or holds \": \"");
+	return fail(r, r->at, "a colon ends a key here; put quotes around a value that holds one");
 }
 
 /* After a value only a comment may follow. */
@@ -513,7 +508,7 @@ end_value(struct reader *r)
 	case '#':
 		return fail_indicator(r);
 	default:
-		return fail(r, r->at, "something follows the value; put quotes around all of it");
+		return fail(r, r->at, "something follows the value; put quotes around all");
 	}
 }
 
@@ -548,8 +543,7 @@ read_inline(struct reader *r, size_t list)
 	skip_spaces(r);
 	while (peek(r, r->at) != ']') {
 		if (at_end(r))
-			return fail(r, begin,
-				    "this list is not closed on its line; close it, or write \"- \" lines");
+			return fail(r, begin, "this list is not closed on its line; close it");
 		if (read_item(r, list) == -1)
 			return -1;
 	}
@@ -596,15 +590,13 @@ read_entry(struct reader *r)
 	struct frame *f = top(r);
 	size_t begin = r->at, colon = find_colon(r);
 
-	if (colon == 0 && can_begin_plain(r, false))
-		return fail(r, r->at, "expected \"key: value\", the colon followed by a space");
 	f->slot = add_node(r, f->node);
 	if (f->slot == 0 || read_scalar(r, false, &r->y->node[f->slot].key) == -1)
 		return -1;
 	if (colon == 0)
 		return fail(r, begin, "expected \"key: value\", the colon followed by a space");
 	if (colon - begin > YAML_KEY_MAX)
-		return fail(r, begin, "a key of more than %u octets is not supported", YAML_KEY_MAX);
+		return fail_bound(r, begin, YAML_KEY_MAX, "octets in a key");
 	if (check_key(r, f->slot, begin) == -1)
 		return -1;
 	r->at = colon + 1;
@@ -617,23 +609,23 @@ read_entry(struct reader *r)
 
 /* Whether the line is "---" or "...", perhaps with something behind it. */
 static bool
-is_marker(const struct reader *r, const char *word)
+is_marker(const struct reader *r)
 {
-	return r->end - r->start >= 3 && memcmp(r->text + r->start, word, 3) == 0 &&
+	char c = peek(r, r->start);
+
+	return (c == '-' || c == '.') && peek(r, r->start + 1) == c && peek(r, r->start + 2) == c &&
 	       is_blank(peek(r, r->start + 3));
 }
 
 static int
 read_marker(struct reader *r)
 {
-	if (is_marker(r, "..."))
-		return fail(r, r->start, "the end marker ... is not supported; leave it out");
-	if (r->depth > 0 || r->start_seen)
-		return fail(r, r->start, "a second document (---) is not supported; use one file for each");
+	if (r->depth > 0 || r->start_seen || r->text[r->start] == '.')
+		return fail(r, r->start, "an end marker or second document is not supported; leave it out");
 	r->start_seen = true;
 	r->at += 3;
 	skip_spaces(r);
-	return at_end(r) ? 0 : fail(r, r->at, "nothing may follow --- on its line; begin on the next line");
+	return at_end(r) ? 0 : fail(r, r->at, "nothing may follow --- on its line");
 }
 
 static int
@@ -644,7 +636,7 @@ read_line(struct reader *r)
 	skip_spaces(r);
 	if (at_end(r))
 		return 0;
-	if (is_marker(r, "---") || is_marker(r, "..."))
+	if (is_marker(r))
 		return read_marker(r);
 	if (peek(r, r->at) == '\t')
 		return fail_indicator(r);
@@ -730,18 +722,16 @@ yaml_child(const struct yaml *y, size_t node, const char *key)
 char *
 yaml_path(char out[YAML_PATH_MAX], const struct yaml *y, size_t node)
 {
-	size_t way[YAML_DEPTH_MAX + 1], levels = 0, used = 0;
+	const char *way[YAML_DEPTH_MAX + 1];
+	size_t levels = 0, used = 0;
 
 	for (; node != 0 && levels < YAML_DEPTH_MAX + 1; node = y->node[node].parent) {
 		if (y->node[node].key != 0)
-			way[levels++] = node;
+			way[levels++] = yaml_key(y, node);
 	}
 	out[0] = '\0';
-	while (levels > 0 && used < YAML_PATH_MAX - 1) {
-		int n = text_make(out + used, YAML_PATH_MAX - used, "%s%s", used > 0 ? "." : "",
-				  yaml_key(y, way[--levels]));
-
-		used += n > 0 ? (size_t)n : 0;
-	}
+	while (levels > 0 && used < YAML_PATH_MAX)
+		used += (size_t)text_make(out + used, YAML_PATH_MAX - used, "%s%s", used > 0 ? "." : "",
+					  way[--levels]);
 	return out;
 }

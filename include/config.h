@@ -27,10 +27,10 @@ struct config {
 	char trust_anchors[CONFIG_PATH_MAX]; /* a PEM file; "" = the built-in anchors */
 	uint16_t port;
 	uint16_t udp_size;
-	uint32_t max_queries;
-	uint32_t tcp_clients;
-	uint32_t tcp_per_address;
-	enum log_level level;
+	uint16_t max_queries;
+	uint16_t tcp_clients;
+	uint16_t tcp_per_address;
+	uint8_t level; /* enum log_level */
 	bool log_queries;
 };
 

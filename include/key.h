@@ -13,31 +13,32 @@
 #include "bounds.h"
 #include "yaml.h"
 
+/* What a YAML reader might take for something else is printed in quotes: all but the first two. */
 enum key_type {
-	KEY_NUMBER,    /* uint16_t or uint32_t */
-	KEY_WORD,      /* bool or an enum: the index of one of words[] */
-	KEY_PATH,      /* char[] without control characters; may be empty */
-	KEY_HOSTNAME,  /* char[], a DNS name without its last dot */
-	KEY_ADDRESS,   /* struct addr, of a server; its port is left alone */
-	KEY_ADDRESSES, /* struct addr[], to listen on, none of them twice */
-	KEY_PREFIXES   /* struct prefix[], none of them twice */
+	KEY_NUMBER,   /* uint16_t */
+	KEY_WORD,     /* uint8_t or bool: which of the words */
+	KEY_PATH,     /* char[] without control characters; may be empty */
+	KEY_HOSTNAME, /* char[], a DNS name without its last dot */
+	KEY_SERVER,   /* struct addr of a server; its port is a key of its own, and stays */
+	KEY_ADDRESS,  /* struct addr to listen on, likewise */
+	KEY_PREFIX    /* struct prefix */
 };
 
 /* Rows of one section stand together; the part of the name before the dot is the section.  A
  * section lies either in one struct (struct config) or, each, in every struct of a list. */
 struct key {
 	const char *name;
-	const char *env; /* overrides it; NULL = none */
-	enum key_type type;
+	const char *env;   /* overrides it; NULL = none */
+	const char *text;  /* of a word: all there are, with | between; of a number: unused; else the
+			      * default, of a list with ", " between its entries */
+	const char *help;  /* one line */
+	uint16_t at, size; /* octets from the begin of the struct to its value, or first; of a value */
+	uint16_t count;	   /* of a list: where its length (size_t) lies; 0 = a single value */
+	uint16_t min, max; /* of a number; of a list: most entries */
+	uint16_t number;   /* default of a number, or which word is the default */
+	uint8_t type;	   /* enum key_type */
 	bool each;
-	size_t at, size;	  /* the field: octets from the begin of its struct, and octets */
-	size_t count;		  /* of a list: where its length (size_t) lies */
-	uint32_t min, max;	  /* of a number; of a list: most entries */
-	const char *const *words; /* of a word: all there are, NULL at the end */
-	uint32_t number;	  /* default of a number, or of a word its index */
-	const char *text;	  /* default of the others; of a list: with ", " between its entries */
-	const char *must;	  /* why a file must give it; NULL = it need not */
-	const char *help;
+	bool must; /* every struct of the list in a file has it */
 };
 
 /* Where a value comes from, for messages.  Without a file it is the environment, and key the
@@ -62,7 +63,7 @@ int key_fail(const struct place *p, const char *fmt, ...) __attribute__((format(
 /* Sets the field to its default. */
 void key_preset(const struct key *k, void *base);
 
-/* Sets the field from one scalar; of a list, appends one entry. */
+/* Sets the field from one scalar; of a list, appends one entry, which must not be there yet. */
 int key_put(const struct key *k, void *base, const char *text, const struct place *p);
 
 /* Empties a list; does nothing to other fields. */
@@ -76,10 +77,5 @@ size_t key_count(const struct key *k, const void *base);
 
 /* Writes the i-th value as key_put() reads it. */
 void key_show(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX]);
-
-bool key_is_list(const struct key *k);
-
-/* Whether a printed value needs quotes, lest a YAML reader takes it for something else. */
-bool key_is_quoted(const struct key *k);
 
 #endif

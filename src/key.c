@@ -8,138 +8,102 @@
 
 _Static_assert(KEY_TEXT_MAX >= CONFIG_PATH_MAX && KEY_TEXT_MAX > HOSTNAME_MAX && KEY_TEXT_MAX >= ADDR_TEXT_MAX,
 	       "all that is shown fits");
+_Static_assert(sizeof(bool) == sizeof(uint8_t), "a switch is a word of two");
+_Static_assert(CONFIG_ERROR_MAX > 128 + sizeof(":4294967295:4294967295: ") + 128 + sizeof(": "),
+	       "the place of an error fits, and leaves room");
 
-/* A value in a message: quoted, and no more of it than fits. */
-#define SHOWN "\"%.80s\""
+static bool
+is_control(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
 
 int
 key_fail(const struct place *p, const char *fmt, ...)
 {
 	va_list ap;
-	size_t used;
+	int used = 0;
 
-	p->err[0] = '\0';
 	if (p->file != NULL)
-		text_make(p->err, CONFIG_ERROR_MAX, "%.128s:%u:%u: ", p->file, (unsigned)p->at.line,
-			  (unsigned)p->at.column);
-	used = strlen(p->err);
-	if (p->key[0] != '\0')
-		text_make(p->err + used, CONFIG_ERROR_MAX - used, "%s: ", p->key);
-	used = strlen(p->err);
+		used = text_make(p->err, CONFIG_ERROR_MAX, "%.128s:%u:%u: ", p->file, (unsigned)p->at.line,
+				 (unsigned)p->at.column);
+	used += text_make(p->err + used, CONFIG_ERROR_MAX - (size_t)used, "%.128s%s", p->key,
+			  p->key[0] != '\0' ? ": " : "");
 	va_start(ap, fmt);
-	text_make_v(p->err + used, CONFIG_ERROR_MAX - used, fmt, ap);
+	text_make_v(p->err + used, CONFIG_ERROR_MAX - (size_t)used, fmt, ap);
 	va_end(ap);
 	for (char *s = p->err; *s != '\0'; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+		if (is_control(*s))
 			*s = '?';
 	}
 	return -1;
 }
 
-/* ---- Values of each type: from text, to text ------------------------------------------------- */
+/* ---- One value of each type ------------------------------------------------------------------ */
 
-static void *
-at(void *base, size_t offset)
+/* A value in a message has quotes, and no more of it is shown than fits. */
+static int
+refuse(const struct place *p, const char *text, const char *why)
 {
-	return (char *)base + offset;
-}
-
-static const void *
-at_const(const void *base, size_t offset)
-{
-	return (const char *)base + offset;
-}
-
-/* Numbers and words take 1, 2 or 4 octets. */
-static void
-store(const struct key *k, void *base, uint32_t v)
-{
-	uint8_t v8 = (uint8_t)v;
-	uint16_t v16 = (uint16_t)v;
-	const void *from = &v;
-
-	if (k->size == sizeof(v8))
-		from = &v8;
-	else if (k->size == sizeof(v16))
-		from = &v16;
-	memcpy(at(base, k->at), from, k->size);
-}
-
-static uint32_t
-load(const struct key *k, const void *base)
-{
-	const void *from = at_const(base, k->at);
-	uint32_t v = 0;
-	uint16_t v16;
-
-	if (k->size == sizeof(uint8_t))
-		return *(const uint8_t *)from;
-	if (k->size == sizeof(v16)) {
-		memcpy(&v16, from, sizeof(v16));
-		return v16;
-	}
-	memcpy(&v, from, sizeof(v));
-	return v;
+	return key_fail(p, "\"%.80s\" %s", text, why);
 }
 
 static int
-put_number(const struct key *k, void *base, const char *text, const struct place *p)
+put_number(const struct key *k, uint16_t *to, const char *text, const struct place *p)
 {
 	size_t digits = strspn(text, "0123456789");
-	uint64_t v = 0;
+	uint32_t v = 0;
 
-	if (digits == 0 || text[digits] != '\0')
-		return key_fail(p, SHOWN " is not a whole number (%u..%u)", text, k->min, k->max);
-	if (text[0] == '0' && digits > 1)
-		return key_fail(p, SHOWN " begins with 0, which some read as octal; leave the 0 out", text);
+	/* Some readers take 053 for an octal number. */
+	if (digits == 0 || text[digits] != '\0' || (text[0] == '0' && digits > 1))
+		return refuse(p, text, "is not a whole number without leading zeros");
 	for (size_t i = 0; i < digits && v <= k->max; i++)
-		v = v * 10 + (uint64_t)(text[i] - '0');
+		v = v * 10 + (uint32_t)(text[i] - '0');
 	if (v < k->min || v > k->max)
 		return key_fail(p, "%.80s is outside %u..%u", text, k->min, k->max);
-	store(k, base, (uint32_t)v);
+	*to = (uint16_t)v;
 	return 0;
 }
 
-static void
-show_number(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
-{
-	(void)i;
-	text_make(out, KEY_TEXT_MAX, "%u", (unsigned)load(k, base));
-}
-
 static int
-put_word(const struct key *k, void *base, const char *text, const struct place *p)
+put_word(const struct key *k, uint8_t *to, const char *text, const struct place *p)
 {
-	char all[128] = "";
+	const char *word = k->text;
 
-	for (uint32_t i = 0; k->words[i] != NULL; i++) {
-		if (strcmp(k->words[i], text) == 0) {
-			store(k, base, i);
+	for (uint8_t i = 0;; i++) {
+		size_t len = strcspn(word, "|");
+
+		if (strlen(text) == len && memcmp(word, text, len) == 0) {
+			*to = i;
 			return 0;
 		}
-		text_make(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "", k->words[i]);
+		if (word[len] == '\0')
+			return key_fail(p, "\"%.80s\" is none of %s", text, k->text);
+		word += len + 1;
 	}
-	return key_fail(p, SHOWN " is none of %s", text, all);
 }
 
 static void
-show_word(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
+show_word(const struct key *k, unsigned i, char out[KEY_TEXT_MAX])
 {
-	(void)i;
-	text_make(out, KEY_TEXT_MAX, "%s", k->words[load(k, base)]);
+	const char *word = k->text;
+
+	while (i-- > 0)
+		word += strcspn(word, "|") + 1;
+	text_make(out, KEY_TEXT_MAX, "%.*s", (int)strcspn(word, "|"), word);
 }
 
 static int
-put_path(const struct key *k, void *base, const char *text, const struct place *p)
+put_path(const struct key *k, char *to, const char *text, const struct place *p)
 {
-	if (strlen(text) >= k->size)
-		return key_fail(p, "a path has at most %u octets", (unsigned)k->size - 1);
-	for (const char *s = text; *s != '\0'; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			return key_fail(p, "a path with control characters is not supported");
-	}
-	memset(at(base, k->at), 0, k->size);
-	memcpy(at(base, k->at), text, strlen(text));
+	size_t len = 0;
+
+	while (len < k->size && text[len] != '\0' && !is_control(text[len]))
+		len++;
+	if (len == k->size || text[len] != '\0')
+		return key_fail(p, "a path has at most %u octets, none of them a control character",
+				k->size - 1u);
+	text_make(to, k->size, "%s", text);
 	return 0;
 }
 
@@ -150,169 +114,147 @@ is_hostname(const char *name, size_t len)
 	size_t label = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		char c = name[i];
+		char c = name[i], letter = (char)(c | 0x20);
 
 		if (c == '.' && label == 0)
 			return false;
 		label = c == '.' ? 0 : label + 1;
 		if (label > 63)
 			return false;
-		if (c != '.' && c != '-' && c != '_' && !(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') &&
-		    !(c >= 'A' && c <= 'Z'))
+		if (c != '.' && c != '-' && c != '_' && !(c >= '0' && c <= '9') &&
+		    !(letter >= 'a' && letter <= 'z'))
 			return false;
 	}
-	return label > 0;
+	return label > 0 && len <= HOSTNAME_MAX;
 }
 
 static int
-put_hostname(const struct key *k, void *base, const char *text, const struct place *p)
+put_hostname(const struct key *k, char *to, const char *text, const struct place *p)
 {
-	char *name = at(base, k->at);
 	size_t len = strlen(text);
 	struct addr a;
 
 	if (len > 0 && text[len - 1] == '.')
 		len--;
-	if (len > HOSTNAME_MAX)
-		return key_fail(p, "a hostname has at most %u characters", HOSTNAME_MAX);
-	memset(name, 0, k->size);
-	memcpy(name, text, len);
-	if (addr_parse(&a, name) == 0)
-		return key_fail(p, SHOWN " is an address; expected is the name in the server's certificate",
-				text);
-	if (!is_hostname(name, len))
-		return key_fail(p,
-				SHOWN
-				" is not a hostname: labels of 1 to 63 letters, digits, - and _ with dots "
-				"between (other letters in their xn-- form)",
-				text);
+	if (is_hostname(text, len)) {
+		text_make(to, k->size, "%.*s", (int)len, text);
+		if (addr_parse(&a, to) == -1)
+			return 0;
+	}
+	return refuse(p, text,
+		      "is not a name as in the server's certificate: up to 253 of a-z, 0-9, - _ and dots");
+}
+
+static int
+put_address(const struct key *k, struct addr *to, const char *text, const struct place *p)
+{
+	uint16_t port = to->port;
+
+	if (addr_parse(to, text) == -1)
+		return refuse(p, text, "is not an IP address (names and ports have no place here)");
+	to->port = port;
+	if (to->family == ADDR_V6 && to->scope == 0 && to->ip[0] == 0xfe && (to->ip[1] & 0xc0) == 0x80)
+		return refuse(p, text, "is link-local and needs its interface, as in fe80::1%eth0");
+	if (k->type == KEY_SERVER && addr_is_unspecified(to))
+		return refuse(p, text, "is not the address of a server");
 	return 0;
 }
 
 static void
-show_text(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
+show_address(const struct addr *from, char out[KEY_TEXT_MAX])
 {
-	(void)i;
-	text_make(out, KEY_TEXT_MAX, "%s", (const char *)at_const(base, k->at));
-}
-
-/* Reads an address that can be used as it is. */
-static int
-read_address(struct addr *a, const char *text, const struct place *p)
-{
-	if (addr_parse(a, text) == -1)
-		return key_fail(
-			p, SHOWN " is not an IPv4 or IPv6 address (names are not looked up; ports stand apart)",
-			text);
-	if (a->family == ADDR_V6 && a->scope == 0 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80)
-		return key_fail(p, "%.80s is link-local and needs its interface, as in fe80::1%%eth0", text);
-	return 0;
-}
-
-/* The port is a key of its own, and stays. */
-static int
-put_address(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	struct addr *field = at(base, k->at), a;
-
-	if (read_address(&a, text, p) == -1)
-		return -1;
-	if (addr_is_unspecified(&a))
-		return key_fail(p, "%.80s is not the address of a server", text);
-	a.port = field->port;
-	*field = a;
-	return 0;
-}
-
-static void
-show_address(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
-{
-	struct addr a = ((const struct addr *)at_const(base, k->at))[i];
+	struct addr a = *from;
 
 	a.port = 0;
 	addr_text(out, &a);
 }
 
 static int
-fail_full(const struct key *k, const struct place *p)
+put_value(const struct key *k, void *to, const char *text, const struct place *p)
 {
-	return key_fail(p, "more than %u entries are not supported", (unsigned)k->max);
-}
-
-static int
-append_address(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	struct addr *list = at(base, k->at), a;
-	size_t *count = at(base, k->count);
-
-	if (read_address(&a, text, p) == -1)
-		return -1;
-	for (size_t i = 0; i < *count; i++) {
-		if (addr_same(&list[i], &a))
-			return key_fail(p, "%.80s is listed twice", text);
+	switch (k->type) {
+	case KEY_NUMBER:
+		return put_number(k, to, text, p);
+	case KEY_WORD:
+		return put_word(k, to, text, p);
+	case KEY_PATH:
+		return put_path(k, to, text, p);
+	case KEY_HOSTNAME:
+		return put_hostname(k, to, text, p);
+	case KEY_PREFIX:
+		if (prefix_parse(to, text) == 0)
+			return 0;
+		return refuse(p, text, "is not a prefix such as 10.0.0.0/8 (bits behind its length are 0)");
+	default:
+		return put_address(k, to, text, p);
 	}
-	if (*count == k->max)
-		return fail_full(k, p);
-	list[(*count)++] = a;
-	return 0;
 }
 
-static int
-append_prefix(const struct key *k, void *base, const char *text, const struct place *p)
+void
+key_show(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
 {
-	struct prefix *list = at(base, k->at), x;
-	size_t *count = at(base, k->count);
+	const void *from = (const char *)base + k->at + i * k->size;
 
-	if (prefix_parse(&x, text) == -1)
-		return key_fail(
-			p,
-			SHOWN
-			" is not a prefix such as 192.168.0.0/16 or fd00::/8 (bits behind its length are 0)",
-			text);
-	for (size_t i = 0; i < *count; i++) {
-		if (list[i].bits == x.bits && list[i].family == x.family &&
-		    memcmp(list[i].ip, x.ip, sizeof(x.ip)) == 0)
-			return key_fail(p, "%.80s is listed twice", text);
+	switch (k->type) {
+	case KEY_NUMBER:
+		text_make(out, KEY_TEXT_MAX, "%u", *(const uint16_t *)from);
+		break;
+	case KEY_WORD:
+		show_word(k, *(const uint8_t *)from, out);
+		break;
+	case KEY_PATH:
+	case KEY_HOSTNAME:
+		text_make(out, KEY_TEXT_MAX, "%s", (const char *)from);
+		break;
+	case KEY_PREFIX:
+		prefix_text(out, from);
+		break;
+	default:
+		show_address(from, out);
 	}
-	if (*count == k->max)
-		return fail_full(k, p);
-	list[(*count)++] = x;
-	return 0;
 }
 
-static void
-show_prefix(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
-{
-	prefix_text(out, &((const struct prefix *)at_const(base, k->at))[i]);
-}
-
-/* put reads one scalar (a list appends it); show writes the i-th. */
-static const struct {
-	int (*put)(const struct key *k, void *base, const char *text, const struct place *p);
-	void (*show)(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX]);
-	bool is_list;
-	bool is_quoted; /* when printed: what a YAML reader might take for something else */
-} types[] = {
-	[KEY_NUMBER] = {put_number, show_number, false, false},
-	[KEY_WORD] = {put_word, show_word, false, false},
-	[KEY_PATH] = {put_path, show_text, false, true},
-	[KEY_HOSTNAME] = {put_hostname, show_text, false, true},
-	[KEY_ADDRESS] = {put_address, show_address, false, true},
-	[KEY_ADDRESSES] = {append_address, show_address, true, true},
-	[KEY_PREFIXES] = {append_prefix, show_prefix, true, true},
-};
+/* ---- Fields ---------------------------------------------------------------------------------- */
 
 size_t
 key_count(const struct key *k, const void *base)
 {
-	return types[k->type].is_list ? *(const size_t *)at_const(base, k->count) : 1;
+	return k->count != 0 ? *(const size_t *)(const void *)((const char *)base + k->count) : 1;
+}
+
+static void
+set_count(const struct key *k, void *base, size_t n)
+{
+	*(size_t *)(void *)((char *)base + k->count) = n;
 }
 
 void
 key_clear(const struct key *k, void *base)
 {
-	if (types[k->type].is_list)
-		*(size_t *)at(base, k->count) = 0;
+	if (k->count != 0)
+		set_count(k, base, 0);
+}
+
+int
+key_put(const struct key *k, void *base, const char *text, const struct place *p)
+{
+	size_t n = k->count != 0 ? key_count(k, base) : 0;
+	char added[KEY_TEXT_MAX], other[KEY_TEXT_MAX];
+
+	if (k->count != 0 && n == k->max)
+		return key_fail(p, "takes at most %u entries", k->max);
+	if (put_value(k, (char *)base + k->at + n * k->size, text, p) == -1)
+		return -1;
+	if (k->count == 0)
+		return 0;
+	key_show(k, base, n, added);
+	for (size_t i = 0; i < n; i++) {
+		key_show(k, base, i, other);
+		if (strcmp(added, other) == 0)
+			return refuse(p, text, "is listed twice");
+	}
+	set_count(k, base, n + 1);
+	return 0;
 }
 
 int
@@ -320,52 +262,30 @@ key_read(const struct key *k, void *base, const char *text, const struct place *
 {
 	char word[ADDR_TEXT_MAX];
 
-	if (!types[k->type].is_list)
-		return types[k->type].put(k, base, text, p);
+	if (k->count == 0)
+		return key_put(k, base, text, p);
 	key_clear(k, base);
 	for (text += strspn(text, ", "); *text != '\0'; text += strspn(text, ", ")) {
 		size_t len = strcspn(text, ", ");
 
-		text_make(word, sizeof(word), "%.*s", len < sizeof(word) ? (int)len : (int)sizeof(word) - 1,
-			  text);
-		if (types[k->type].put(k, base, word, p) == -1)
+		text_make(word, sizeof(word), "%.*s", len < sizeof(word) ? (int)len : (int)sizeof(word), text);
+		if (key_put(k, base, word, p) == -1)
 			return -1;
 		text += len;
 	}
 	return key_count(k, base) > 0 ? 0 : key_fail(p, "names nothing");
 }
 
-bool
-key_is_list(const struct key *k)
-{
-	return types[k->type].is_list;
-}
-
-bool
-key_is_quoted(const struct key *k)
-{
-	return types[k->type].is_quoted;
-}
-
-int
-key_put(const struct key *k, void *base, const char *text, const struct place *p)
-{
-	return types[k->type].put(k, base, text, p);
-}
-
-void
-key_show(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX])
-{
-	types[k->type].show(k, base, i, out);
-}
-
 void
 key_preset(const struct key *k, void *base)
 {
 	char err[CONFIG_ERROR_MAX];
+	void *to = (char *)base + k->at;
 
-	if (k->text == NULL)
-		store(k, base, k->number);
+	if (k->type == KEY_NUMBER)
+		*(uint16_t *)to = k->number;
+	else if (k->type == KEY_WORD)
+		*(uint8_t *)to = (uint8_t)k->number;
 	else
 		key_read(k, base, k->text, &(struct place){.key = k->name, .err = err});
 }

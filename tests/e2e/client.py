@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
 """DNS clients that do as they are told: UDP sockets and TCP connections."""
 
-import os
 import socket
 import struct
 import time
 
+from patience import SLOW
 from wire import Message
-
-SLOW = float(os.environ.get("DNPROXY_SLOW", "1"))
 
 
 def family_of(host):

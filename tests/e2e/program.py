@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Starts the program under test and keeps an eye on it.
-
-DNPROXY        the program (build/dnproxy unless set)
-DNPROXY_WRAP   a command to run it under, such as "valgrind --error-exitcode=99"
-DNPROXY_SLOW   factor for all patience, for a program that is slowed down by its tools
-"""
+"""Starts the program under test and keeps an eye on it."""
 
 import contextlib
 import os
 import random
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -21,11 +15,8 @@ from pathlib import Path
 import yaml
 
 import client
+from patience import PROGRAM, SLOW, WRAP
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = str(Path(os.environ.get("DNPROXY", ROOT / "build" / "dnproxy")).resolve())
-WRAP = shlex.split(os.environ.get("DNPROXY_WRAP", ""))
-SLOW = client.SLOW
 SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:")
 
 

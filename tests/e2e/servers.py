@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from client import SLOW
+from patience import SLOW
 from program import free_port
 
 NAME = "dns.test"

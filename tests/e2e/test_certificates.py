@@ -11,7 +11,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes
 
 import unkind_dot
-from client import SLOW
+from patience import SLOW
 from test_upstream import ASK, assert_only_tls, assert_servfail
 from wire import query
 

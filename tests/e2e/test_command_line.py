@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 import program as program_under_test
-from client import SLOW, Udp
+from client import Udp
+from patience import SLOW
 from test_upstream import assert_only_tls
 from wire import query
 

@@ -38,7 +38,15 @@ def test_shorter_than_a_header_is_dropped(polite, length):
     assert program.udp(query()).rcode == 0
 
 
-@pytest.mark.parametrize("octets", [query(flags=QR | RD), wire.usual_answer(query()), header(7, QR), header(7, QR | 0x3000)])
+RESPONSES = {
+    "query with QR": query(flags=QR | RD),
+    "answer": wire.usual_answer(query()),
+    "header": header(7, QR),
+    "DSO": header(7, QR | 0x3000),
+}
+
+
+@pytest.mark.parametrize("octets", RESPONSES.values(), ids=RESPONSES.keys())
 def test_a_response_is_dropped(polite, octets):
     """RFC 1035 section 4.1.1: two proxies that answer each other's answers would never stop."""
     program, server = polite

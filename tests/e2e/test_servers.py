@@ -9,7 +9,7 @@ import pytest
 
 import servers
 from client import Udp, framed
-from program import SLOW
+from patience import SLOW
 from wire import TC, opt_record, query
 
 FRONTS = {"dnsdist": servers.Dnsdist, "nginx": servers.NginxStream}

@@ -11,7 +11,8 @@ import time
 import pytest
 
 import wire
-from client import SLOW, Tcp, Udp, framed
+from client import Tcp, Udp, framed
+from patience import SLOW
 from wire import answer_of_size, opt_record, query, record
 
 KEEPALIVE = opt_record(options=[(wire.KEEPALIVE, b"")])
@@ -322,7 +323,7 @@ def test_clients_that_never_read_cost_others_nothing(unkind, dnproxy):
             assert client.ask(query("small.example.")).rcode == 0
         assert program.udp(query("small.example.")).rcode == 0
         worst = max(worst, time.monotonic() - began)
-    assert worst < 1.0 * SLOW
+    assert worst < 1.5 * SLOW
     assert program.resident() - before < 4 << 20
     for client in guilty:
         client.close()

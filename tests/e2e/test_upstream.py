@@ -13,7 +13,8 @@ import pytest
 
 import unkind_dot
 import wire
-from client import SLOW, Udp
+from client import Udp
+from patience import SLOW
 from unkind_dot import APPLICATION_DATA, tls_records
 from wire import Message, answer, answer_of_size, opt_record, query, question, record, usual_answer
 

@@ -151,36 +151,38 @@ is_mapped(const uint8_t *ip)
 	return memcmp(ip, mapped, sizeof(mapped)) == 0;
 }
 
+/* Each of the parts below has its own bound; together they fit in ADDR_TEXT_MAX. */
 static size_t
-v4_text(char *out, size_t cap, const uint8_t *ip)
+v4_text(char *out, const uint8_t *ip)
 {
-	return (size_t)text_make(out, cap, "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
+	return (size_t)text_make(out, sizeof("255.255.255.255"), "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
 }
 
 /* inet_ntop() would do, but the C library's draws in all of printf with it. */
 static size_t
-literal_text(char *out, size_t cap, unsigned family, const uint8_t *ip)
+literal_text(char *out, unsigned family, const uint8_t *ip)
 {
 	unsigned zeros, first = longest_zeros(ip, &zeros);
 	size_t used = 0;
 
 	if (family == ADDR_V4)
-		return v4_text(out, cap, ip);
+		return v4_text(out, ip);
 	if (family != ADDR_V6)
-		return (size_t)text_make(out, cap, "none");
+		return (size_t)text_make(out, sizeof("none"), "none");
 	if (is_mapped(ip)) {
-		used = (size_t)text_make(out, cap, "::ffff:");
-		return used + v4_text(out + used, cap - used, ip + 12);
+		used = (size_t)text_make(out, sizeof("::ffff:"), "::ffff:");
+		return used + v4_text(out + used, ip + 12);
 	}
 	for (unsigned i = 0; i < 8; i++) {
+		const char *colon = used > 0 && out[used - 1] != ':' ? ":" : "";
+
 		if (zeros > 0 && i == first) {
-			used += (size_t)text_make(out + used, cap - used, "::");
+			used += (size_t)text_make(out + used, sizeof("::"), "::");
 			i += zeros - 1;
-			continue;
+		} else {
+			used += (size_t)text_make(out + used, sizeof(":ffff"), "%s%x", colon,
+						  get16(ip + 2 * i));
 		}
-		used += (size_t)text_make(out + used, cap - used, "%s%x",
-					  i == 0 || (zeros > 0 && i == first + zeros) ? "" : ":",
-					  get16(ip + 2 * i));
 	}
 	return used;
 }
@@ -189,22 +191,23 @@ char *
 addr_text(char out[ADDR_TEXT_MAX], const struct addr *a)
 {
 	bool brackets = a->family == ADDR_V6 && a->port != 0;
-	size_t used = brackets ? (size_t)text_make(out, ADDR_TEXT_MAX, "[") : 0;
+	size_t used;
 
-	used += literal_text(out + used, ADDR_TEXT_MAX - used, a->family, a->ip);
+	out[0] = '[';
+	used = brackets + literal_text(out + brackets, a->family, a->ip);
 	if (a->scope != 0)
-		used += (size_t)text_make(out + used, ADDR_TEXT_MAX - used, "%%%u", (unsigned)a->scope);
+		used += (size_t)text_make(out + used, sizeof("%4294967295"), "%%%u", (unsigned)a->scope);
 	if (a->port != 0)
-		text_make(out + used, ADDR_TEXT_MAX - used, "%s@%u", brackets ? "]" : "", (unsigned)a->port);
+		text_make(out + used, sizeof("]@65535"), "%s@%u", brackets ? "]" : "", (unsigned)a->port);
 	return out;
 }
 
 char *
 prefix_text(char out[ADDR_TEXT_MAX], const struct prefix *p)
 {
-	size_t used = literal_text(out, ADDR_TEXT_MAX, p->family, p->ip);
+	size_t used = literal_text(out, p->family, p->ip);
 
-	text_make(out + used, ADDR_TEXT_MAX - used, "/%u", (unsigned)p->bits);
+	text_make(out + used, sizeof("/128"), "/%u", (unsigned)p->bits);
 	return out;
 }
 

@@ -194,6 +194,17 @@ struct file {
 	struct yaml_mark upstream_at[UPSTREAMS_MAX];
 };
 
+/* From here on, errors name the key of this node. */
+static const struct yaml_node *
+enter(struct file *f, size_t node)
+{
+	const struct yaml_node *n = &f->y->node[node];
+
+	f->p.at = n->key_at;
+	f->p.key = yaml_path(f->path, f->y, node);
+	return n;
+}
+
 static const char must[] = "a file must give it";
 
 /* Reads a scalar as the value of a key, or as one more entry of its list. */
@@ -215,11 +226,9 @@ read_value(const struct key *k, void *base, struct file *f, size_t node)
 static int
 read_key(void *base, struct file *f, size_t node)
 {
-	const struct yaml_node *n = &f->y->node[node];
-	const struct key *k = find(yaml_path(f->path, f->y, node), false);
+	const struct yaml_node *n = enter(f, node);
+	const struct key *k = find(f->path, false);
 
-	f->p.at = n->key_at;
-	f->p.key = f->path;
 	if (k == NULL)
 		return fail_unknown(&f->p);
 	key_clear(k, base);
@@ -255,19 +264,19 @@ preset_upstream(struct config_upstream *u)
 static int
 read_upstream(struct file *f, size_t node)
 {
-	struct yaml_mark at = f->y->node[node].at;
+	const struct yaml_node *n = enter(f, node);
 	struct config_upstream *u = &f->c->upstream[f->c->upstreams];
 
-	f->p.at = at;
-	if (f->y->node[node].kind != YAML_MAP)
+	f->p.at = n->at;
+	if (n->kind != YAML_MAP)
 		return key_fail(&f->p, "expected ip: and hostname: here");
 	if (f->c->upstreams == UPSTREAMS_MAX)
 		return key_fail(&f->p, "takes at most %u entries", UPSTREAMS_MAX);
-	f->upstream_at[f->c->upstreams++] = at;
+	f->upstream_at[f->c->upstreams++] = n->at;
 	preset_upstream(u);
 	if (read_keys(u, f, node) == -1)
 		return -1;
-	f->p.at = at;
+	f->p.at = n->at;
 	for (const struct key *k = keys; k < keys + KEYS; k++) {
 		f->p.key = k->name;
 		if (k->must && yaml_child(f->y, node, last_part(k->name)) == 0)
@@ -279,11 +288,9 @@ read_upstream(struct file *f, size_t node)
 static int
 read_section(struct file *f, size_t node)
 {
-	const struct yaml_node *n = &f->y->node[node];
-	const struct key *first = find(yaml_key(f->y, node), true);
+	const struct yaml_node *n = enter(f, node);
+	const struct key *first = find(f->path, true);
 
-	f->p.at = n->key_at;
-	f->p.key = yaml_key(f->y, node);
 	if (first == NULL)
 		return fail_unknown(&f->p);
 	f->p.at = n->at;
@@ -296,7 +303,6 @@ read_section(struct file *f, size_t node)
 	if (n->kind == YAML_MAP)
 		return read_upstream(f, node);
 	for (size_t i = n->first; i != 0; i = f->y->node[i].next) {
-		f->p.key = yaml_key(f->y, node);
 		if (read_upstream(f, i) == -1)
 			return -1;
 	}
@@ -396,8 +402,7 @@ read_at_port(const struct key *k, struct config_upstream *u, const char *text, c
 
 	if (sign == NULL)
 		return key_read(k, u, text, p);
-	text_make(address, sizeof(address), "%.*s",
-		  sign - text < ADDR_TEXT_MAX ? (int)(sign - text) : ADDR_TEXT_MAX, text);
+	text_make(address, sizeof(address), "%.*s", (int)(sign - text), text);
 	if (key_read(k, u, address, p) == -1)
 		return -1;
 	return key_read(k + 1, u, sign + 1, p);

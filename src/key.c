@@ -268,7 +268,7 @@ key_read(const struct key *k, void *base, const char *text, const struct place *
 	for (text += strspn(text, ", "); *text != '\0'; text += strspn(text, ", ")) {
 		size_t len = strcspn(text, ", ");
 
-		text_make(word, sizeof(word), "%.*s", len < sizeof(word) ? (int)len : (int)sizeof(word), text);
+		text_make(word, sizeof(word), "%.*s", (int)len, text);
 		if (key_put(k, base, word, p) == -1)
 			return -1;
 		text += len;

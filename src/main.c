@@ -280,7 +280,7 @@ fit_descriptors(void)
 			  DESCRIPTORS_BESIDE + 1);
 		give_up(EXIT_START);
 	}
-	config.tcp_clients = (uint32_t)(have - DESCRIPTORS_BESIDE);
+	config.tcp_clients = (uint16_t)(have - DESCRIPTORS_BESIDE);
 	log_warn("only %zu descriptors are granted (ulimit -n): at most %u TCP clients at once", have,
 		 (unsigned)config.tcp_clients);
 }

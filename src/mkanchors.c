@@ -70,9 +70,9 @@ int
 main(int argc, char **argv)
 {
 	size_t count = (size_t)argc - 1;
-	const br_x509_trust_anchor **ta = calloc(count + 1, sizeof(*ta));
+	static const br_x509_trust_anchor *ta[ANCHORS_MAX];
 
-	if (ta == NULL || count == 0) {
+	if (count == 0 || count > ANCHORS_MAX) {
 		fprintf(stderr, "usage: mkanchors FILE.crt ... > anchors.c\n");
 		return 2;
 	}

@@ -137,7 +137,7 @@ close_fd:
 int
 net_accept(int listening, struct addr *peer)
 {
-	union sockname s;
+	union sockname s = {.any = {.sa_family = AF_UNSPEC}};
 	socklen_t len = sizeof(s);
 	int fd;
 
@@ -192,7 +192,7 @@ verdict(ssize_t n)
 {
 	if (n >= 0)
 		return (long)n;
-	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? NET_AGAIN : NET_FAILED;
+	return errno == EAGAIN || errno == EINTR ? NET_AGAIN : NET_FAILED;
 }
 
 long
@@ -379,7 +379,7 @@ net_send(int fd, const struct net_datagram *d, size_t count)
 		if (n > 0) {
 			done += (size_t)n;
 			sent += (size_t)n;
-		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		} else if (errno == EAGAIN) {
 			break; /* the socket is full: these are lost */
 		} else {
 			done++; /* this one cannot be sent (no route, a filter); the others can */

@@ -195,7 +195,7 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	if (len > QUERY_MSG_MAX || draw_id(t, &id) == -1)
 		return NULL;
 	if (t->open + t->spent == t->slots && t->spent > 0)
-		query_free(t, query_first(t, QUERY_LIST_SPENT));
+		query_free(t, &t->slot[t->first[QUERY_LIST_SPENT]]);
 	q = take_slot(t);
 	if (q == NULL)
 		return NULL;
@@ -252,10 +252,11 @@ query_free(struct query_table *t, struct query *q)
 struct query *
 query_by_id(const struct query_table *t, uint16_t id)
 {
-	for (uint16_t i = t->chain[id & t->chain_mask]; i != QUERY_NONE; i = t->slot[i].next_same)
-		if (t->slot[i].id == id)
-			return &t->slot[i];
-	return NULL;
+	uint16_t i = t->chain[id & t->chain_mask];
+
+	while (i != QUERY_NONE && t->slot[i].id != id)
+		i = t->slot[i].next_same;
+	return i != QUERY_NONE ? &t->slot[i] : NULL;
 }
 
 struct query *

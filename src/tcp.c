@@ -112,13 +112,15 @@ tcp_listen(struct tcp *t, const struct addr *at)
 static void
 open_client(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
 {
-	struct tcp_client *c = client_at(t, t->free);
+	struct tcp_client *c;
 	uint16_t generation;
 
-	if (c != NULL)
+	if (t->free != TCP_NONE) {
+		c = &t->client[t->free];
 		t->free = c->next;
-	else
+	} else {
 		c = &t->client[t->used++];
+	}
 	generation = c->generation;
 	memset(c, 0, sizeof(*c));
 	c->generation = generation;
@@ -386,6 +388,7 @@ static void
 want(void *self, struct wants *w)
 {
 	struct tcp *t = self;
+	const struct tcp_client *oldest = client_at(t, t->first);
 
 	/* A pause ends by its deadline, whether or not somebody knocks. */
 	if (t->no_accept_until != 0)
@@ -401,8 +404,8 @@ want(void *self, struct wants *w)
 		if (c->dead || has_more(t, c) || (c->ended && c->owed == 0 && c->kept.len == 0))
 			wants_by(w, 0);
 	}
-	if (t->first != TCP_NONE)
-		wants_by(w, t->client[t->first].deadline);
+	if (oldest != NULL)
+		wants_by(w, oldest->deadline);
 }
 
 /* Closes who has not sent a whole message in time; who waits for an answer stays. */

@@ -11,12 +11,12 @@
 
 #include "text.h"
 
-#define SAME(...)                                                                                            \
-	do {                                                                                                 \
-		char ours[64], theirs[64];                                                                   \
-		int n = text_make(ours, sizeof(ours), __VA_ARGS__);                                          \
-		assert_int_equal(n, snprintf(theirs, sizeof(theirs), __VA_ARGS__));                          \
-		assert_string_equal(ours, theirs);                                                           \
+#define SAME(...) \
+	do { \
+		char ours[64], theirs[64]; \
+		int n = text_make(ours, sizeof(ours), __VA_ARGS__); \
+		assert_int_equal(n, snprintf(theirs, sizeof(theirs), __VA_ARGS__)); \
+		assert_string_equal(ours, theirs); \
 	} while (0)
 
 static void

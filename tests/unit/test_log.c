@@ -124,8 +124,8 @@ control_octets_never_come_out(void **state)
 		unsigned char c = (unsigned char)text[i];
 
 		expected[at++] = (char)(c >= ' ' && c <= '~' ? c : '?');
+		expected[at] = '\n';
 	}
-	strcat(expected, "\n");
 	log_warn("%s", text);
 	assert_string_equal(written(), expected);
 	log_query("a%sb", "\x1b[2J\n\r");

@@ -833,7 +833,7 @@ static void
 questions_of_all_sizes_arrive_one_a_record(void **state)
 {
 	struct cert_wish w = good();
-	uint8_t wire[8192], got[8192];
+	uint8_t wire[8192], got[8192] = {0};
 	size_t room, n;
 
 	(void)state;

@@ -23,12 +23,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "data"))
 import certs  # noqa: E402
 import program as program_under_test  # noqa: E402
 import unkind_dot  # noqa: E402
+from patience import WRAP  # noqa: E402
 
 NAME = "dns.test"  # what the upstreams of these tests are called
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "valgrind: also run under valgrind")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Under valgrind one test at a time: a handshake takes a second of computing there, and the
+    program's own patience with its upstreams does not stretch."""
+    if WRAP and getattr(config.option, "numprocesses", None):
+        config.option.numprocesses = 1
 
 
 def pytest_sessionstart(session):

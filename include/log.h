@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One line an event to standard error: "dnproxy: warn: text".  A line that repeats within
  * LOG_REPEAT_MS is counted and summarised ("... and 312 more").  No time stamps: whoever keeps the
- * log (the container runtime, procd, the journal) has a better clock. */
+ * log (the container runtime, procd, the journal) has a better clock.  A line that
+ * standard error does not take at once is lost and counted: a log never holds up an answer. */
 #ifndef DNPROXY_LOG_H
 #define DNPROXY_LOG_H
 

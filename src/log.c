@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
@@ -35,17 +36,39 @@ log_get_level(void)
 	return threshold;
 }
 
-/* One write(2) a line, so that lines of several processes do not mix.  Nothing can be done about
- * a log that takes no more, and serving goes on without it. */
+static unsigned long lost; /* lines that found standard error full */
+
+/* Whether a line can be written without waiting.  A pipe that poll() calls writable takes PIPE_BUF
+ * octets; making it non-blocking instead would do so for every program that shares it. */
+static bool
+takes_a_line(void)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&fd, 1, 0) == 1 && (fd.revents & POLLOUT) != 0;
+}
+
+/* One write(2) a line, so that lines of several processes do not mix.  Serving goes on when nobody
+ * reads the log; what was lost is said when somebody does. */
 static void
 put_line(const char *word, const char *text)
 {
-	char line[LOG_LINE_MAX + 32];
-	int len = text_make(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
-	size_t n = len < (int)sizeof(line) ? (size_t)len : sizeof(line) - 1;
+	char line[LOG_LINE_MAX + 64];
+	size_t n;
 	ssize_t done;
 
+	if (!takes_a_line()) {
+		lost++;
+		return;
+	}
+	if (lost > 0)
+		text_make(line, sizeof(line), "dnproxy: %s: %.*s (%lu lines before this were lost)\n", word,
+			  (int)LOG_LINE_MAX, text, lost);
+	else
+		text_make(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
+	n = strlen(line);
 	line[n - 1] = '\n';
+	lost = 0;
 	done = write(STDERR_FILENO, line, n);
 	(void)done;
 }

@@ -706,6 +706,14 @@ the_servers_keepalive_is_obeyed(void **state)
 	assert_in_range(turn() - now.mono_ms, 1000, 2000);
 	pass(2000);
 	UNTIL(dot->state == DOT_IDLE);
+	/* It was said of that connection, not of the next one. */
+	UNTIL(peer.ended);
+	peer_hang_up();
+	ask(2, "www.example");
+	UNTIL(peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 2);
+	assert_true(turn() == now.mono_ms + DOT_IDLE_MS);
 }
 
 static void

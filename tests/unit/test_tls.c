@@ -702,6 +702,18 @@ feed_words(const char *octets, size_t len, const char *words)
 	assert_false(tls_distrusts(client));
 }
 
+/* A greeting in the name of TLS 1.1, with a suite that we offered. */
+static void
+an_older_version_is_said_in_words(void **state)
+{
+	char hello[5 + 4 + 38] = "\x16\x03\x02\0\x2a\x02\0\0\x26\x03\x02";
+
+	(void)state;
+	memset(hello + 11, 'r', 32);
+	memcpy(hello + 43, "\0\xc0\x2b\0", 4);
+	feed_words(hello, sizeof(hello), "server does not speak TLS 1.2");
+}
+
 static void
 what_is_no_tls_is_said_in_words(void **state)
 {
@@ -1152,6 +1164,7 @@ main(void)
 		cmocka_unit_test(each_suite_that_is_offered_works_and_has_its_name),
 		cmocka_unit_test(the_protocol_is_offered_and_not_demanded),
 		cmocka_unit_test(records_have_room_both_ways),
+		cmocka_unit_test(an_older_version_is_said_in_words),
 		cmocka_unit_test(what_is_no_tls_is_said_in_words),
 		cmocka_unit_test(octet_by_octet_it_is_the_same),
 		cmocka_unit_test(cut_anywhere_it_is_not_open),

@@ -28,7 +28,8 @@ struct query {
 	uint16_t asked; /* bit i: upstream i took it and has neither answered nor been lost */
 	uint16_t hoped; /* bit i: upstream i said SOON */
 	uint16_t bare;	/* bit i: upstream i was asked without OPT, or is to be, for it refused that */
-	uint8_t tries;	/* how often an upstream took it */
+	uint8_t sent;	/* how often it has gone out */
+	uint8_t tries;	/* of these, how often as a try: not when only our OPT had been refused */
 	bool late;	/* on LATE rather than FRESH */
 	uint64_t opened_ms;
 	struct origin origin;

@@ -144,7 +144,6 @@ tries_max(const struct proxy *p)
 static enum upstream_verdict
 send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
-	bool again = q->tries > 0 || (q->bare & bit(up)) != 0;
 	enum upstream_verdict verdict;
 	size_t len;
 
@@ -158,7 +157,8 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
 		q->state = QUERY_SENT;
 		q->tries++;
-		p->count.again += again;
+		if (q->sent++ > 0)
+			p->count.again++;
 	} else if (verdict == UPSTREAM_SOON) {
 		q->hoped = (uint16_t)(q->hoped | bit(up));
 	}

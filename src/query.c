@@ -211,7 +211,7 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q->facts = *facts;
 	q->opened_ms = now;
 	q->asked = q->hoped = q->bare = 0;
-	q->tries = 0;
+	q->sent = q->tries = 0;
 	q->late = false;
 	q->state = QUERY_WAITING;
 	hash_in(t, q);

@@ -34,6 +34,7 @@ struct dot {
 	const char *hostname;
 	enum dot_state state;
 	int fd;
+	bool unseen; /* fd was opened in this turn: what select() said is about an older one */
 	struct tls *tls;
 	struct frame frame;
 	uint64_t begun_ms;    /* when the state began */

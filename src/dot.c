@@ -159,6 +159,7 @@ start_connecting(struct dot *d)
 		return;
 	}
 	d->connections++;
+	d->unseen = true;
 	enter(d, DOT_CONNECTING);
 }
 
@@ -337,6 +338,7 @@ want(void *self, struct wants *w)
 {
 	struct dot *d = self;
 
+	d->unseen = false;
 	wants_by(w, deadline(d));
 	if (d->state == DOT_CONNECTING)
 		wants_fd(w, d->fd, &w->wr);
@@ -417,7 +419,7 @@ step(void *self, const struct wants *ready, const struct now *now)
 	enum dot_state before = d->state;
 	bool had_connection = d->fd != -1;
 
-	if (!had_connection && deadline(d) > now->mono_ms)
+	if (d->unseen || (!had_connection && deadline(d) > now->mono_ms))
 		return;
 	work(d, ready);
 	if (had_connection && d->fd == -1)

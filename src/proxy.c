@@ -259,7 +259,8 @@ ask_plainly(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 	q->bare = (uint16_t)(q->bare | bit(up));
 	q->state = q->asked != 0 ? QUERY_SENT : QUERY_WAITING;
 	q->tries--; /* it was a refusal of our OPT, not a try of this question */
-	send_to(p, q, up, now);
+	if (send_to(p, q, up, now) == UPSTREAM_DOWN && q->state == QUERY_WAITING)
+		offer(p, q, 0, now);
 }
 
 static void
@@ -270,7 +271,6 @@ give_answer(struct proxy *p, struct query *q, const struct upstream *up, const u
 	size_t n = edns_make_answer(p->out, msg, len, a, q->msg, &q->facts, &r);
 
 	if (n == 0) {
-		p->count.strangers++;
 		n = edns_make_error(p->out, q->msg, q->len, &q->facts, DNS_SERVFAIL, EDE_OTHER,
 				    "the upstream's answer cannot be passed on", &r);
 		finish(p, q, FAILED, n, up->name, now);

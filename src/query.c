@@ -156,15 +156,13 @@ take_slot(struct query_table *t)
 	return NULL;
 }
 
-/* Where the message will lie; NULL when it is long and all long places are taken. */
+/* Where the message will lie; for a long one there is a place. */
 static uint8_t *
 take_place(struct query_table *t, struct query *q, size_t len)
 {
 	q->long_place = QUERY_NONE;
 	if (len <= QUERY_SHORT)
 		return q->small;
-	if (t->free_places == 0)
-		return NULL;
 	q->long_place = t->free_place[--t->free_places];
 	return t->place[q->long_place];
 }
@@ -192,7 +190,7 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	struct query *q;
 	uint16_t id;
 
-	if (len > QUERY_MSG_MAX || draw_id(t, &id) == -1)
+	if (len > QUERY_MSG_MAX || (len > QUERY_SHORT && t->free_places == 0) || draw_id(t, &id) == -1)
 		return NULL;
 	if (t->open + t->spent == t->slots && t->spent > 0)
 		query_free(t, &t->slot[t->first[QUERY_LIST_SPENT]]);
@@ -200,10 +198,6 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	if (q == NULL)
 		return NULL;
 	q->msg = take_place(t, q, len);
-	if (q->msg == NULL) {
-		give_slot_back(t, q);
-		return NULL;
-	}
 	memcpy(q->msg, msg, len);
 	q->len = (uint16_t)len;
 	q->id = id;

@@ -349,6 +349,8 @@ protocol_words(int error)
 	case BR_ERR_BAD_VERSION:
 	case BR_ERR_UNKNOWN_TYPE:
 		return "not a TLS server";
+	case BR_ERR_UNEXPECTED:
+		return "server does not keep to the order of a TLS handshake";
 	case BR_ERR_TOO_LARGE:
 	case BR_ERR_BAD_LENGTH:
 		return "server sent an oversized record";

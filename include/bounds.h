@@ -42,6 +42,13 @@
 #define QUERIES_MIN 64u
 #define QUERIES_MAX 16384u /* a quarter of the 65,536 IDs, so a random ID is free at once */
 
+/* The last eighth of the table is for clients that hold less than a quarter of it: who asks more than
+ * is answered must not lock out all others.  Addresses are counted in so many buckets, by a hash that
+ * nobody outside can know; an IPv6 client may have all of a /64. */
+#define QUERIES_SPARE(slots) ((slots) / 8u)
+#define QUERIES_SHARE(slots) ((slots) / 4u)
+#define ORIGIN_BUCKETS 256u
+
 /* A query up to this length lies in its slot (a name of 255 octets with all its trimmings does);
  * a longer one takes one of the few long places. */
 #define QUERY_SHORT 320u
@@ -56,16 +63,19 @@
 
 /* ---- Upstream connections ------------------------------------------------------------------- */
 
-#define DOT_PORT 853u	       /* RFC 7858 section 3.1 */
-#define DOT_CONNECT_MS 1500u   /* TCP takes one round trip; two lost SYNs are a dead path */
-#define DOT_HANDSHAKE_MS 2000u /* two round trips and 0.6 s of computing on a small router */
-#define DOT_STALL_MS 3000u     /* questions out and nothing heard: the connection is given up */
-#define DOT_CLOSE_MS 500u      /* for our close_notify to leave; nobody waits for more */
-#define DOT_IDLE_MS 9000u      /* well-known servers close at 10 s: closing first avoids the race */
-#define DOT_IDLE_MAX_MS 60000u /* the longest idle time an upstream's keepalive may grant */
-#define DOT_REST_MIN_MS 250u   /* after a failure; doubles up to DOT_REST_MAX_MS */
-#define DOT_REST_MAX_MS 8000u  /* a user who plugs the cable back in waits no longer */
-#define DOT_PLAIN_MS 900000u   /* an upstream that refuses OPT is offered it again after this */
+#define DOT_PORT 853u		   /* RFC 7858 section 3.1 */
+#define DOT_CONNECT_MS 1500u	   /* TCP takes one round trip; two lost SYNs are a dead path */
+#define DOT_HANDSHAKE_MS 2000u	   /* two round trips and 0.6 s of computing on a small router */
+#define DOT_STALL_MS 3000u	   /* questions out and nothing heard: the connection is given up */
+#define DOT_CLOSE_MS 500u	   /* for our close_notify to leave; nobody waits for more */
+#define DOT_IDLE_MS 9000u	   /* well-known servers close at 10 s: closing first avoids the race */
+#define DOT_IDLE_MAX_MS 60000u	   /* the longest idle time an upstream's keepalive may grant */
+#define DOT_REST_DISTRUST_MS 2000u /* after certificate trouble: it does not go away by itself */
+#define DOT_REST_MIN_MS 250u	   /* after a failure; doubles up to DOT_REST_MAX_MS */
+#define DOT_REST_MAX_MS 8000u	   /* a user who plugs the cable back in waits no longer */
+/* One odd question proves nothing: so many in a row that are answered without OPT alone do. */
+#define PLAIN_AFTER 3u
+#define DOT_PLAIN_MS 900000u /* an upstream that refuses OPT is offered it again after this */
 
 #define TLS_RECORD_IN 16709u /* 16,384 plus the overhead BearSSL allows for: any legal record */
 #define TLS_RECORD_OUT (UPSTREAM_MSG_MAX + 2u + 100u) /* one query; header, nonce and tag */
@@ -86,6 +96,7 @@
 #define TCP_PER_ADDRESS_DEFAULT 256u /* behind one address there may be a whole office */
 #define TCP_OWED_MAX 128u	     /* questions of one connection on their way; then we stop reading */
 #define TCP_IDLE_MS 10000u	     /* RFC 7766 section 6.2.3: "of the order of a few seconds" */
+#define TCP_SPARE_MS 1000u /* when full, a client with nothing open and quiet for this long makes room */
 #define TCP_BACKLOG 511
 
 /* Answers a client does not take at once wait in chunks shared by all.  512 KiB hold eight whole

@@ -38,7 +38,7 @@ struct dot {
 	struct tls *tls;
 	struct frame frame;
 	uint64_t begun_ms;    /* when the state began */
-	uint64_t heard_ms;    /* octets came; or the first of the open questions went out */
+	uint64_t waiting_ms;  /* since when the oldest question waits for any octet to come; 0 = none */
 	uint64_t active_ms;   /* something was sent or heard */
 	uint64_t rest_until;  /* RESTING */
 	uint32_t rest_ms;     /* the next rest */
@@ -48,7 +48,7 @@ struct dot {
 	bool heard_answer;    /* on this connection */
 	bool blocked;	      /* somebody was told SOON for want of room */
 	bool freshly_ready;   /* proxy_ready() is owed */
-	bool had_trouble;     /* the next success is worth a line */
+	unsigned failures;    /* in a row; the next success is worth a line */
 	uint64_t connections; /* opened so far */
 	char trouble[400];
 	uint8_t out[DOT_OUT_MAX]; /* records of this turn */

@@ -59,7 +59,8 @@ enum edns_verdict {
  *   FORMERR       DSO with counts that are not 0 (RFC 8490 section 5.4); QDCOUNT not 1 (RFC 9619);
  *                 a question or record that does not lie inside the message; octets behind the
  *                 last record; two OPT records, an OPT outside the additional section or with an
- *                 owner other than the root; options that do not fill their OPT exactly; TSIG
+ *                 owner other than the root; options that do not fill their OPT exactly, a client
+ *                 subnet that is none (RFC 7871 section 6); TSIG
  *                 that is not last (RFC 8945 section 5.2); an unsigned query whose OPT cannot be
  *                 taken out, because a name behind it may be compressed against what moves (no
  *                 known client sends records behind its OPT)

@@ -43,6 +43,7 @@ struct proxy {
 	struct query_table table;
 	struct upstream *up[UPSTREAMS_MAX];
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
+	uint8_t refusals[UPSTREAMS_MAX];     /* questions in a row it answered only without OPT */
 	unsigned ups;
 	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
 };

@@ -24,13 +24,15 @@ enum query_state {
 
 struct query {
 	enum query_state state;
-	uint16_t id;	/* ours, unpredictable, unique in the table */
-	uint16_t asked; /* bit i: upstream i took it and has neither answered nor been lost */
-	uint16_t hoped; /* bit i: upstream i said SOON */
-	uint16_t bare;	/* bit i: upstream i was asked without OPT, or is to be, for it refused that */
-	uint8_t sent;	/* how often it has gone out */
-	uint8_t tries;	/* of these, how often as a try: not when only our OPT had been refused */
-	bool late;	/* on LATE rather than FRESH */
+	uint16_t id;	  /* ours, unpredictable, unique in the table */
+	uint16_t asked;	  /* bit i: upstream i took it and has neither answered nor been lost */
+	uint16_t hoped;	  /* bit i: upstream i said SOON */
+	uint16_t bare;	  /* bit i: upstream i was asked without OPT, or is to be */
+	uint16_t refused; /* bit i: because it refused the OPT of this very question */
+	uint16_t tried;	  /* bit i: it was offered to upstream i */
+	uint8_t sent;	  /* how often it has gone out */
+	uint8_t tries;	  /* of these, how often as a try: not when only our OPT had been refused */
+	bool late;	  /* on LATE rather than FRESH */
 	uint64_t opened_ms;
 	struct origin origin;
 	struct edns_facts facts;
@@ -40,6 +42,7 @@ struct query {
 	uint16_t next, prev; /* in the list it is on */
 	uint16_t next_same;  /* in the hash chain */
 	uint16_t long_place; /* QUERY_NONE = msg lies in small */
+	uint8_t bucket;	     /* of its client's address */
 	uint8_t small[QUERY_SHORT];
 };
 
@@ -60,8 +63,10 @@ struct query_table {
 	uint8_t (*place)[QUERY_MSG_MAX]; /* for messages longer than QUERY_SHORT */
 	uint16_t free_place[QUERIES_LONG];
 	uint16_t free_places;
-	int (*fill)(void *, size_t); /* entropy_fill() or a test's own */
-	uint8_t pool[256];	     /* octets from it, not used yet: pool[0..pool_left) */
+	uint16_t held[ORIGIN_BUCKETS]; /* open queries, by client address */
+	uint32_t seed;		       /* of the hash of addresses */
+	int (*fill)(void *, size_t);   /* entropy_fill() or a test's own */
+	uint8_t pool[256];	       /* octets from it, not used yet: pool[0..pool_left) */
 	uint16_t pool_left;
 };
 
@@ -73,7 +78,8 @@ void query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(
 
 /* Takes a slot for msg[0..len), len <= QUERY_MSG_MAX, which is copied: WAITING, on FRESH.  now must
  * not be before that of an earlier call.  Gives up the oldest SPENT query when no slot is free.
- * Returns NULL when there is no slot, no long place, or no entropy. */
+ * Returns NULL when there is no slot, no long place, or no entropy; or when little is left and this
+ * client has a large share already. */
 struct query *query_open(struct query_table *t, const struct origin *origin, const uint8_t *msg, size_t len,
 			 const struct edns_facts *facts, uint64_t now);
 

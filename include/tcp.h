@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The stream side of the listener (RFC 7766): many questions on one connection, answers as they
  * come.  Bounded in every way: clients in all and per address, questions of one client on their way,
- * answers kept for clients that do not read.  A full table accepts nobody until a slot is free. */
+ * answers kept for clients that do not read.  A full table accepts nobody until a slot is free, or the
+ * client that has been idle longest, for TCP_SPARE_MS at least, is closed for the new one. */
 #ifndef DNPROXY_TCP_H
 #define DNPROXY_TCP_H
 
@@ -28,7 +29,9 @@ struct tcp_client {
 	bool stuck;	     /* the socket takes no more: kept waits for it */
 	bool dirty;	     /* kept is to be written at the end of the turn */
 	struct chain kept;
-	uint64_t deadline; /* of its next whole message */
+	uint64_t deadline; /* of its next whole message, or of reading on */
+	uint64_t stuck_ms; /* since when the socket takes no more; while stuck */
+	uint32_t taken;	   /* octets the socket has taken since the deadline was set */
 	struct addr peer;
 	uint16_t next, prev; /* in order of deadline, or next free */
 };
@@ -44,6 +47,7 @@ struct tcp {
 	uint16_t per_address;
 	uint16_t first, last; /* clients in order of deadline */
 	uint16_t free;
+	uint64_t now_ms;	  /* as of the last step() */
 	uint64_t no_accept_until; /* descriptors are used up: asking again at once would spin */
 	uint64_t turned_away;	  /* connections over the bound per address */
 	uint64_t evicted;	  /* clients closed because they did not read */

@@ -14,7 +14,8 @@
 int text_make(char *out, size_t cap, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int text_make_v(char *out, size_t cap, const char *fmt, va_list ap);
 
-/* What an errno means, in a few words ("connection refused"); "error" for those that nothing here meets.
+/* What an errno means, in a few words ("connection refused"); "error 113" for those that
+ * have no words here, valid until the next call.
  * The C library's table has every error there is, and takes four times the room. */
 const char *text_error(int error);
 

@@ -151,6 +151,7 @@ read_validity(struct der *tbs, struct cert_facts *facts)
 
 #define OID_BASIC "\x55\x1d\x13"
 #define OID_SAN "\x55\x1d\x11"
+#define OID_NAME_CONSTRAINTS "\x55\x1d\x1e"
 #define OID_EKU "\x55\x1d\x25"
 #define OID_ANY_EKU "\x55\x1d\x25\x00"
 #define OID_SERVER "\x2b\x06\x01\x05\x05\x07\x03\x01"
@@ -198,6 +199,8 @@ read_extension(struct der ext, struct cert_facts *facts)
 		return -1;
 	if (is_oid(&oid, OID_SAN, 3))
 		facts->has_san = true;
+	if (is_oid(&oid, OID_NAME_CONSTRAINTS, 3))
+		facts->has_name_constraints = true;
 	if (is_oid(&oid, OID_BASIC, 3))
 		return read_basic(value.body, facts);
 	return is_oid(&oid, OID_EKU, 3) ? read_eku(value.body, facts) : 0;

@@ -37,15 +37,16 @@ hang_up(struct dot *d)
 	d->fd = -1;
 	d->out_len = 0;
 	d->unanswered = 0;
-	d->freshly_ready = false;
+	d->freshly_ready = d->blocked = false;
+	d->waiting_ms = 0;
 	frame_reset(&d->frame);
 }
 
 /* A rest that several programs which lost the same server at the same time do not share. */
 static uint32_t
-next_rest(struct dot *d)
+next_rest(struct dot *d, bool distrust)
 {
-	uint32_t rest = d->rest_ms;
+	uint32_t rest = distrust && d->rest_ms < DOT_REST_DISTRUST_MS ? DOT_REST_DISTRUST_MS : d->rest_ms;
 	uint8_t chance = 0;
 
 	(void)entropy_fill(&chance, 1);
@@ -53,20 +54,37 @@ next_rest(struct dot *d)
 	return rest + rest * chance / 1024;
 }
 
+/* Trouble is told when it begins, when its words change, and then at growing distances: the 2nd, 4th,
+ * 8th ... time. */
+static void
+log_trouble(struct dot *d, bool is_new, uint32_t rest)
+{
+	if (is_new)
+		log_warn("dot %s (%s): %s; resting %u ms", d->up.name, d->hostname, d->trouble, (unsigned)rest);
+	else if ((d->failures & (d->failures - 1)) == 0)
+		log_warn("dot %s (%s): %s; %u failures in a row", d->up.name, d->hostname, d->trouble,
+			 d->failures);
+}
+
 /* It failed: words say why.  What was asked of it has to be asked elsewhere, or later. */
 static void
-fail(struct dot *d, const char *words)
+fail_for(struct dot *d, const char *words, bool distrust)
 {
-	uint32_t rest = next_rest(d);
+	uint32_t rest = next_rest(d, distrust);
+	bool is_new = d->failures++ == 0 || strcmp(words, d->trouble) != 0;
 
 	hang_up(d);
 	enter(d, DOT_RESTING);
 	d->rest_until = d->now->mono_ms + rest;
-	if (words != d->trouble)
-		text_make(d->trouble, sizeof(d->trouble), "%s", words);
+	text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
-	d->had_trouble = true;
-	log_warn("dot %s (%s): %s; resting %u ms", d->up.name, d->hostname, d->trouble, (unsigned)rest);
+	log_trouble(d, is_new, rest);
+}
+
+static void
+fail(struct dot *d, const char *words)
+{
+	fail_for(d, words, false);
 }
 
 /* The peer ended a working connection.  While idle that is its right; with questions open they go
@@ -164,22 +182,24 @@ start_connecting(struct dot *d)
 }
 
 static enum upstream_verdict
-send(struct upstream *up, const uint8_t *msg, size_t len)
+take_message(struct upstream *up, const uint8_t *msg, size_t len)
 {
 	struct dot *d = dot_of(up);
 
 	if (d->state == DOT_IDLE)
 		start_connecting(d);
-	if (d->state == DOT_RESTING)
+	/* After a failure a connection is tried, but nobody is made to wait for it: others may be well. */
+	if (d->state == DOT_RESTING || (d->state != DOT_READY && d->failures > 0))
 		return UPSTREAM_DOWN;
-	if (d->state != DOT_READY)
+	if (d->state != DOT_READY || d->blocked)
 		return UPSTREAM_SOON;
 	if (tls_state(d->tls) != TLS_OPEN || !put_message(d, msg, len)) {
 		d->blocked = true;
 		return UPSTREAM_SOON;
 	}
-	if (d->unanswered++ == 0)
-		d->heard_ms = d->now->mono_ms;
+	d->unanswered++;
+	if (d->waiting_ms == 0)
+		d->waiting_ms = d->now->mono_ms;
 	d->active_ms = d->now->mono_ms;
 	return UPSTREAM_TAKEN;
 }
@@ -262,13 +282,14 @@ become_ready(struct dot *d)
 	d->heard_answer = false;
 	d->freshly_ready = true;
 	d->idle_ms = DOT_IDLE_MS;
-	d->heard_ms = d->active_ms = d->now->mono_ms;
-	if (d->had_trouble || d->connections == 1)
-		log_info("dot %s (%s): connected, %s, handshake %u ms", d->up.name, d->hostname,
-			 tls_cipher(d->tls), (unsigned)took);
+	d->waiting_ms = 0;
+	d->active_ms = d->now->mono_ms;
+	if (d->failures > 0 || d->connections == 1)
+		log_info("dot %s (%s): connected, %s, handshake %u ms, %u failures before", d->up.name,
+			 d->hostname, tls_cipher(d->tls), (unsigned)took, d->failures);
 	else
 		log_debug("dot %s (%s): connected again, %s", d->up.name, d->hostname, tls_cipher(d->tls));
-	d->had_trouble = false;
+	d->failures = 0;
 }
 
 /* The session is over, or the connection is: says so in the words that fit. */
@@ -278,9 +299,8 @@ end_of_session(struct dot *d, long n)
 	const char *words = tls_trouble(d->tls);
 
 	if (words != NULL) {
-		text_make(d->trouble, sizeof(d->trouble), "%s", words);
 		(void)net_write(d->fd, d->out, d->out_len); /* the alert that says so, if there is room */
-		fail(d, d->trouble);
+		fail_for(d, words, tls_distrusts(d->tls));
 	} else if (d->state == DOT_READY) {
 		peer_ended(d, n == NET_FAILED ? text_error(errno) : "closed by the server");
 	} else if (n == NET_FAILED) {
@@ -298,7 +318,8 @@ read_in(struct dot *d)
 	if (n == NET_AGAIN)
 		return;
 	if (n > 0) {
-		d->heard_ms = d->active_ms = d->now->mono_ms;
+		d->waiting_ms = 0;
+		d->active_ms = d->now->mono_ms;
 		if (digest(d, scratch, (size_t)n) == -1) {
 			fail(d, "sends what is no DNS over TLS");
 			return;
@@ -325,7 +346,7 @@ deadline(const struct dot *d)
 	case DOT_SHAKING:
 		return d->begun_ms + DOT_HANDSHAKE_MS;
 	case DOT_READY:
-		return d->unanswered > 0 ? d->heard_ms + DOT_STALL_MS : d->active_ms + d->idle_ms;
+		return d->waiting_ms != 0 ? d->waiting_ms + DOT_STALL_MS : d->active_ms + d->idle_ms;
 	case DOT_RESTING:
 		return d->rest_until;
 	default:
@@ -347,28 +368,46 @@ want(void *self, struct wants *w)
 	wants_fd(w, d->fd, &w->rd);
 	if (output_waits(d))
 		wants_fd(w, d->fd, &w->wr);
+	else if (d->blocked)
+		wants_by(w, 0); /* the end of the last turn made room for those who were told SOON */
+}
+
+/* Questions are out and nothing has come for the stall time: a router forgot us, or the server hangs.
+ * One that has answered before gets a new connection at once. */
+static void
+on_stall(struct dot *d)
+{
+	char words[64];
+
+	text_make(words, sizeof(words), "silent for %u ms with questions open", DOT_STALL_MS);
+	if (!d->heard_answer) {
+		fail(d, words);
+		return;
+	}
+	log_info("dot %s (%s): %s; connecting again", d->up.name, d->hostname, words);
+	hang_up(d);
+	enter(d, DOT_IDLE);
 }
 
 static void
 on_deadline(struct dot *d)
 {
+	char words[64];
+
 	switch (d->state) {
 	case DOT_CONNECTING:
-		text_make(d->trouble, sizeof(d->trouble), "no TCP connection within %u ms", DOT_CONNECT_MS);
-		fail(d, d->trouble);
+		text_make(words, sizeof(words), "no TCP connection within %u ms", DOT_CONNECT_MS);
+		fail(d, words);
 		break;
 	case DOT_SHAKING:
-		text_make(d->trouble, sizeof(d->trouble), "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
-		fail(d, d->trouble);
+		text_make(words, sizeof(words), "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
+		fail(d, words);
 		break;
 	case DOT_READY:
-		if (d->unanswered > 0) {
-			text_make(d->trouble, sizeof(d->trouble), "silent for %u ms with %u questions open",
-				  DOT_STALL_MS, (unsigned)d->unanswered);
-			fail(d, d->trouble);
-		} else {
+		if (d->waiting_ms != 0)
+			on_stall(d);
+		else
 			dot_close(d);
-		}
 		break;
 	default: /* RESTING */
 		enter(d, DOT_IDLE);
@@ -468,7 +507,7 @@ dot_init(void *block, const struct addr *addr, const char *hostname, const struc
 	struct dot *d = &b->dot;
 
 	memset(d, 0, offsetof(struct dot, out));
-	d->up.send = send;
+	d->up.send = take_message;
 	d->up.keepalive = keepalive;
 	addr_text(d->up.name, addr);
 	d->addr = *addr;

@@ -241,7 +241,24 @@ read_questions(const uint8_t *msg, size_t len, struct edns_facts *f)
 	return at;
 }
 
-/* Notes what the client's OPT record says.  Returns 0, or -1 when its options do not fill it. */
+/* RFC 7871 section 6: family, source and scope prefix lengths, and as many octets of the address as the
+ * source prefix needs.  Family 0 may stand with a prefix of 0. */
+static bool
+is_subnet(const uint8_t *option, size_t len)
+{
+	unsigned family, bits;
+
+	if (len < OPTION_HEADER + 4)
+		return false;
+	family = get16(option + OPTION_HEADER);
+	bits = option[OPTION_HEADER + 2];
+	if (option[OPTION_HEADER + 3] != 0 || len != OPTION_HEADER + 4 + (bits + 7) / 8)
+		return false;
+	return family == 1 ? bits <= 32 : family == 2 ? bits <= 128 : family == 0 && bits == 0;
+}
+
+/* Notes what the client's OPT record says.  Returns 0, or -1 when its options do not fill it, or its
+ * client subnet is none: an upstream would refuse that, and could not be told from one without EDNS. */
 static int
 read_opt(const uint8_t *msg, struct edns_facts *f)
 {
@@ -258,6 +275,8 @@ read_opt(const uint8_t *msg, struct edns_facts *f)
 	for (; read_option(msg, at, end, &o); at += o.len) {
 		if (o.code == EDNS_KEEPALIVE)
 			f->keepalive = true;
+		if (o.code == EDNS_ECS && !is_subnet(msg + o.at, o.len))
+			return -1;
 		if (o.code == EDNS_ECS && f->ecs_len == 0) {
 			f->ecs_at = (uint16_t)o.at;
 			f->ecs_len = (uint16_t)o.len;

@@ -351,13 +351,13 @@ serve(void)
 	size_t count = 0;
 	int number;
 
-	/* In the order of a query's way, and the way back: what an upstream answers in a turn leaves
-	 * in the same one, since flush() comes after every step(). */
+	/* Answers first: after a pause they lie in the sockets, and must neither be too late for their
+	 * queries nor find the table full of new ones.  All of a turn leaves at its end, in flush(). */
+	for (size_t i = 0; i < config.upstreams; i++)
+		members[count++] = dot_member(dot[i]);
 	members[count++] = (struct member){.want = clock_want, .step = clock_step};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
-	for (size_t i = 0; i < config.upstreams; i++)
-		members[count++] = dot_member(dot[i]);
 	number = loop_run(members, count, &now);
 	log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	udp_close(&udp);

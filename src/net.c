@@ -77,12 +77,22 @@ open_socket(const struct addr *a, int type)
 	return fd == -1 ? -1 : below_fd_setsize(fd);
 }
 
+/* Closes, and leaves the errno that was the reason. */
+static void
+close_quietly(int fd)
+{
+	int error = errno;
+
+	close(fd);
+	errno = error;
+}
+
 static int
 open_bound(const struct addr *at, int type)
 {
 	union sockname s;
 	socklen_t len = to_sockname(&s, at);
-	int fd = open_socket(at, type), error;
+	int fd = open_socket(at, type);
 
 	if (fd == -1)
 		return -1;
@@ -94,9 +104,7 @@ open_bound(const struct addr *at, int type)
 		goto close_fd;
 	return fd;
 close_fd:
-	error = errno;
-	close(fd);
-	errno = error;
+	close_quietly(fd);
 	return -1;
 }
 
@@ -120,7 +128,7 @@ net_listen_udp(const struct addr *at, bool *wildcard)
 int
 net_listen_tcp(const struct addr *at)
 {
-	int fd = open_bound(at, SOCK_STREAM), error;
+	int fd = open_bound(at, SOCK_STREAM);
 
 	if (fd == -1)
 		return -1;
@@ -128,9 +136,7 @@ net_listen_tcp(const struct addr *at)
 		goto close_fd;
 	return fd;
 close_fd:
-	error = errno;
-	close(fd);
-	errno = error;
+	close_quietly(fd);
 	return -1;
 }
 
@@ -161,7 +167,7 @@ net_connect(const struct addr *to)
 {
 	union sockname s;
 	socklen_t len = to_sockname(&s, to);
-	int fd = open_socket(to, SOCK_STREAM), error;
+	int fd = open_socket(to, SOCK_STREAM);
 
 	if (fd == -1)
 		return -1;
@@ -170,9 +176,7 @@ net_connect(const struct addr *to)
 		goto close_fd;
 	return fd;
 close_fd:
-	error = errno;
-	close(fd);
-	errno = error;
+	close_quietly(fd);
 	return -1;
 }
 

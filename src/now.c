@@ -16,7 +16,9 @@ now_read(struct now *now)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	/* While the machine sleeps, time goes on for the peers; CLOCK_MONOTONIC would not notice. */
+	if (clock_gettime(CLOCK_BOOTTIME, &ts) == -1)
+		clock_gettime(CLOCK_MONOTONIC, &ts);
 	now->mono_ms = (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	now->utc_s = ts.tv_sec > floor_s ? ts.tv_sec : floor_s;

@@ -25,6 +25,12 @@ proxy_add_upstream(struct proxy *p, struct upstream *up)
 	p->up[p->ups++] = up;
 }
 
+static unsigned
+bit(const struct upstream *up)
+{
+	return 1u << up->index;
+}
+
 /* ---- Replies -------------------------------------------------------------------------------- */
 
 static struct edns_reply
@@ -104,10 +110,10 @@ finish(struct proxy *p, struct query *q, enum outcome outcome, size_t len, const
 
 /* Why nobody answered, for the client's Extended DNS Error. */
 static const char *
-trouble_of(const struct proxy *p, enum edns_ede *ede)
+trouble_of(const struct proxy *p, const struct query *q, enum edns_ede *ede)
 {
-	for (unsigned i = 0; i < p->ups; i++)
-		if (p->up[i]->trouble != NULL) {
+	for (unsigned i = 0; i < p->ups && q->asked == 0; i++)
+		if ((q->tried & bit(p->up[i])) != 0 && p->up[i]->trouble != NULL) {
 			*ede = EDE_NETWORK_ERROR;
 			return p->up[i]->trouble;
 		}
@@ -120,19 +126,13 @@ fail(struct proxy *p, struct query *q, uint64_t now)
 {
 	struct edns_reply r = how_to_reply(&q->origin, &q->facts, q->msg);
 	enum edns_ede ede;
-	const char *why = trouble_of(p, &ede);
+	const char *why = trouble_of(p, q, &ede);
 	size_t len = edns_make_error(p->out, q->msg, q->len, &q->facts, DNS_SERVFAIL, ede, why, &r);
 
 	finish(p, q, FAILED, len, why, now);
 }
 
 /* ---- Asking upstreams ----------------------------------------------------------------------- */
-
-static unsigned
-bit(const struct upstream *up)
-{
-	return 1u << up->index;
-}
 
 /* How often a query may be taken in all: once by each upstream, and once again. */
 static unsigned
@@ -151,7 +151,7 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 		q->bare = (uint16_t)(q->bare | bit(up));
 	len = edns_make_query(p->out, q->msg, q->len, &q->facts, q->id, (q->bare & bit(up)) != 0);
 	verdict = up->send(up, p->out, len);
-
+	q->tried = (uint16_t)(q->tried | bit(up));
 	if (verdict == UPSTREAM_TAKEN) {
 		q->asked = (uint16_t)(q->asked | bit(up));
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
@@ -257,10 +257,28 @@ static void
 ask_plainly(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
 	q->bare = (uint16_t)(q->bare | bit(up));
+	q->refused = (uint16_t)(q->refused | bit(up));
 	q->state = q->asked != 0 ? QUERY_SENT : QUERY_WAITING;
 	q->tries--; /* it was a refusal of our OPT, not a try of this question */
 	if (send_to(p, q, up, now) == UPSTREAM_DOWN && q->state == QUERY_WAITING)
 		offer(p, q, 0, now);
+}
+
+/* Whether the upstream knows OPT shows in its answers, to questions that hold nothing of a client's that
+ * it might have refused instead. */
+static void
+learn(struct proxy *p, const struct query *q, const struct upstream *up, const struct edns_answer *a,
+      uint64_t now)
+{
+	uint8_t *refusals = &p->refusals[up->index];
+
+	if (a->opt_len != 0 || (q->bare & bit(up)) == 0)
+		*refusals = 0;
+	else if ((q->refused & bit(up)) != 0 && q->facts.ecs_len == 0 && !refuses_opt(q, a) &&
+		 ++*refusals >= PLAIN_AFTER) {
+		*refusals = 0;
+		p->plain_until[up->index] = now + DOT_PLAIN_MS;
+	}
 }
 
 static void
@@ -310,23 +328,22 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		ask_plainly(p, q, up, now);
 		return;
 	}
-	if (bare && !refuses_opt(q, &a) && now >= p->plain_until[up->index])
-		p->plain_until[up->index] = now + DOT_PLAIN_MS;
+	learn(p, q, up, &a, now);
 	give_answer(p, q, up, msg, len, &a, now);
 }
 
 /* Who was told SOON by up is sent to it, also when another upstream has the query meanwhile (it was
- * hedged); who waits for nobody in particular is offered to all. */
-static void
+ * hedged); who waits for nobody in particular is offered to all.  Returns false when up takes no more. */
+static bool
 retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
 	if ((q->hoped & bit(up)) != 0) {
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
-		if (q->tries < tries_max(p))
-			send_to(p, q, up, now);
-	} else if (q->state == QUERY_WAITING && q->hoped == 0) {
-		offer(p, q, 0, now);
+		return q->tries >= tries_max(p) || send_to(p, q, up, now) != UPSTREAM_SOON;
 	}
+	if (q->state == QUERY_WAITING && q->hoped == 0)
+		offer(p, q, 0, now);
+	return true;
 }
 
 void
@@ -335,7 +352,8 @@ proxy_ready(struct proxy *p, struct upstream *up, uint64_t now)
 	for (int list = QUERY_LIST_LATE; list >= QUERY_LIST_FRESH; list--)
 		for (struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
 		     q = query_next(&p->table, q))
-			retry(p, q, up, now);
+			if (!retry(p, q, up, now))
+				return;
 }
 
 /* up no longer has q.  Another may have it still (it was hedged); else it is offered again, while

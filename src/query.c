@@ -43,6 +43,8 @@ query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void 
 	p += padded(chains_for(slots) * sizeof(uint16_t));
 	t->place = (uint8_t(*)[QUERY_MSG_MAX])p;
 	t->fill = fill;
+	if (fill(&t->seed, sizeof(t->seed)) == -1)
+		t->seed = 0; /* then there are no IDs, and no queries, either */
 
 	t->free = QUERY_NONE;
 	memset(t->chain, 0xff, chains_for(slots) * sizeof(uint16_t));
@@ -79,10 +81,12 @@ append(struct query_table *t, struct query *q)
 	else
 		t->slot[q->prev].next = i;
 	t->last[list] = i;
-	if (list == QUERY_LIST_SPENT)
+	if (list == QUERY_LIST_SPENT) {
 		t->spent++;
-	else
+	} else {
 		t->open++;
+		t->held[q->bucket]++;
+	}
 }
 
 static void
@@ -98,10 +102,12 @@ take_off(struct query_table *t, struct query *q)
 		t->last[list] = q->prev;
 	else
 		t->slot[q->next].prev = q->prev;
-	if (list == QUERY_LIST_SPENT)
+	if (list == QUERY_LIST_SPENT) {
 		t->spent--;
-	else
+	} else {
 		t->open--;
+		t->held[q->bucket]--;
+	}
 }
 
 /* A random ID that no query of the table has.  At most a quarter of all IDs is taken, so a few
@@ -121,6 +127,30 @@ draw_id(struct query_table *t, uint16_t *id)
 			return 0;
 	}
 	return -1;
+}
+
+/* FNV-1a over what tells clients apart. */
+static uint8_t
+bucket_of(const struct query_table *t, const struct addr *peer)
+{
+	uint32_t h = t->seed ^ 2166136261u;
+	size_t octets = peer->family == ADDR_V4 ? 4 : 8;
+
+	for (size_t i = 0; i < octets; i++)
+		h = (h ^ peer->ip[i]) * 16777619u;
+	return (uint8_t)((h ^ h >> 16) % ORIGIN_BUCKETS);
+}
+
+/* Whether this client may have one more, or one more long one. */
+static bool
+is_fair(const struct query_table *t, uint8_t bucket, size_t len)
+{
+	bool scarce = t->open >= t->slots - QUERIES_SPARE(t->slots);
+
+	if (len > QUERY_SHORT)
+		scarce |= t->free_places <= QUERIES_SPARE(QUERIES_LONG);
+	return !scarce ||
+	       t->held[bucket] < (len > QUERY_SHORT ? QUERIES_SHARE(QUERIES_LONG) : QUERIES_SHARE(t->slots));
 }
 
 static void
@@ -187,10 +217,12 @@ struct query *
 query_open(struct query_table *t, const struct origin *origin, const uint8_t *msg, size_t len,
 	   const struct edns_facts *facts, uint64_t now)
 {
+	uint8_t bucket = bucket_of(t, &origin->peer);
 	struct query *q;
 	uint16_t id;
 
-	if (len > QUERY_MSG_MAX || (len > QUERY_SHORT && t->free_places == 0) || draw_id(t, &id) == -1)
+	if (len > QUERY_MSG_MAX || (len > QUERY_SHORT && t->free_places == 0) || !is_fair(t, bucket, len) ||
+	    draw_id(t, &id) == -1)
 		return NULL;
 	if (t->open + t->spent == t->slots && t->spent > 0)
 		query_free(t, &t->slot[t->first[QUERY_LIST_SPENT]]);
@@ -201,10 +233,11 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	memcpy(q->msg, msg, len);
 	q->len = (uint16_t)len;
 	q->id = id;
+	q->bucket = bucket;
 	q->origin = *origin;
 	q->facts = *facts;
 	q->opened_ms = now;
-	q->asked = q->hoped = q->bare = 0;
+	q->asked = q->hoped = q->bare = q->refused = q->tried = 0;
 	q->sent = q->tries = 0;
 	q->late = false;
 	q->state = QUERY_WAITING;

@@ -43,6 +43,7 @@ static void
 append(struct tcp *t, struct tcp_client *c, uint64_t now)
 {
 	c->deadline = now + TCP_IDLE_MS;
+	c->taken = 0;
 	c->next = TCP_NONE;
 	c->prev = t->last;
 	if (t->last == TCP_NONE)
@@ -160,6 +161,26 @@ give_up(struct tcp *t, struct tcp_client *c)
 
 /* ---- Output --------------------------------------------------------------------------------- */
 
+/* A client that reads a long answer slowly, but reads, is given time: a new deadline for each chunk. */
+static void
+count_taken(struct tcp *t, struct tcp_client *c, size_t n)
+{
+	chain_take(&t->pool, &c->kept, n);
+	c->taken += (uint32_t)n;
+	if (c->stuck && c->taken >= CHUNK_SIZE) {
+		take_off(t, c);
+		append(t, c, t->now_ms);
+	}
+}
+
+static void
+become_stuck(const struct tcp *t, struct tcp_client *c)
+{
+	if (!c->stuck)
+		c->stuck_ms = t->now_ms;
+	c->stuck = true;
+}
+
 static void
 write_kept(struct tcp *t, struct tcp_client *c)
 {
@@ -177,12 +198,13 @@ write_kept(struct tcp *t, struct tcp_client *c)
 			skip += piece[pieces].len;
 		}
 		n = net_write_pieces(c->fd, piece, pieces);
-		c->stuck = n == NET_AGAIN;
 		if (n == NET_FAILED)
 			give_up(t, c);
+		else if (n == NET_AGAIN)
+			become_stuck(t, c);
 		if (n <= 0)
 			return;
-		chain_take(&t->pool, &c->kept, (size_t)n);
+		count_taken(t, c, (size_t)n);
 	}
 	c->stuck = false;
 }
@@ -192,9 +214,22 @@ flush(void *self)
 {
 	struct tcp *t = self;
 
-	for (struct tcp_client *c = client_at(t, t->first); c != NULL; c = client_at(t, c->next))
-		if (c->dirty)
-			write_kept(t, c);
+	/* By slot: writing may change the order of the list. */
+	for (uint16_t i = 0; i < t->used; i++)
+		if (t->client[i].fd != -1 && t->client[i].dirty)
+			write_kept(t, &t->client[i]);
+}
+
+/* The client beside c whose socket has taken nothing for the longest time. */
+static struct tcp_client *
+longest_stuck(struct tcp *t, const struct tcp_client *c)
+{
+	struct tcp_client *found = NULL;
+
+	for (struct tcp_client *o = client_at(t, t->first); o != NULL; o = client_at(t, o->next))
+		if (o != c && o->stuck && o->kept.len > 0 && (found == NULL || o->stuck_ms < found->stuck_ms))
+			found = o;
+	return found;
 }
 
 /* The pool is empty: those that can take their answers now do; else the client that has been stuck
@@ -203,17 +238,17 @@ static bool
 make_room(struct tcp *t, const struct tcp_client *c)
 {
 	uint16_t left = t->pool.left;
+	struct tcp_client *stuck;
 
 	flush(t);
 	if (t->pool.left > left)
 		return true;
-	for (struct tcp_client *o = client_at(t, t->first); o != NULL; o = client_at(t, o->next))
-		if (o != c && o->kept.len > 0) {
-			t->evicted++;
-			give_up(t, o);
-			return true;
-		}
-	return false;
+	stuck = longest_stuck(t, c);
+	if (stuck == NULL)
+		return false;
+	t->evicted++;
+	give_up(t, stuck);
+	return true;
 }
 
 static void
@@ -360,12 +395,40 @@ clients_of(const struct tcp *t, const struct addr *peer)
 	return n;
 }
 
+/* Who could be closed for a new client: the first in order of deadline that has nothing open.
+ * *when says from what time on. */
+static struct tcp_client *
+spare_client(const struct tcp *t, uint64_t *when)
+{
+	struct tcp_client *c = client_at(t, t->first);
+
+	while (c != NULL && (c->owed > 0 || c->kept.len > 0))
+		c = client_at(t, c->next);
+	*when = c != NULL ? c->deadline - TCP_IDLE_MS + TCP_SPARE_MS : UINT64_MAX;
+	return c;
+}
+
+/* Somebody knocks: a slot for the first who does so may be made. */
+static void
+make_slot(struct tcp *t, uint64_t now)
+{
+	struct tcp_client *spare;
+	uint64_t when;
+
+	if (t->count < t->clients)
+		return;
+	spare = spare_client(t, &when);
+	if (spare != NULL && when <= now)
+		close_client(t, spare);
+}
+
 static void
 accept_some(struct tcp *t, int listening, uint64_t now)
 {
 	struct addr peer;
 	int fd;
 
+	make_slot(t, now);
 	for (int i = 0; i < ACCEPTS_A_TURN && t->count < t->clients; i++) {
 		fd = net_accept(listening, &peer);
 		if (fd == NET_FAILED) {
@@ -384,18 +447,29 @@ accept_some(struct tcp *t, int listening, uint64_t now)
 	}
 }
 
+/* A pause ends by its deadline, whether or not somebody knocks; so does the time until a slot can be
+ * had. */
+static void
+want_clients(const struct tcp *t, struct wants *w)
+{
+	uint64_t when = t->no_accept_until;
+
+	if (when == 0 && t->count == t->clients)
+		spare_client(t, &when);
+	if (when > t->now_ms)
+		wants_by(w, when);
+	else
+		for (size_t i = 0; i < t->sockets; i++)
+			wants_fd(w, t->fd[i], &w->rd);
+}
+
 static void
 want(void *self, struct wants *w)
 {
 	struct tcp *t = self;
 	const struct tcp_client *oldest = client_at(t, t->first);
 
-	/* A pause ends by its deadline, whether or not somebody knocks. */
-	if (t->no_accept_until != 0)
-		wants_by(w, t->no_accept_until);
-	else if (t->count < t->clients)
-		for (size_t i = 0; i < t->sockets; i++)
-			wants_fd(w, t->fd[i], &w->rd);
+	want_clients(t, w);
 	for (struct tcp_client *c = client_at(t, t->first); c != NULL; c = client_at(t, c->next)) {
 		if (!c->ended && !full(c))
 			wants_fd(w, c->fd, &w->rd);
@@ -430,6 +504,7 @@ step(void *self, const struct wants *ready, const struct now *now)
 	struct tcp *t = self;
 	struct tcp_client *c;
 
+	t->now_ms = now->mono_ms;
 	/* By slot, not along the list: it is put in another order meanwhile.  New clients come last,
 	 * so that no descriptor is asked about that was not waited for. */
 	for (uint16_t i = 0; i < t->used; i++) {

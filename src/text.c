@@ -115,6 +115,7 @@ read_form(const char *p, struct form *f, struct arguments *a)
 	}
 	if (*p == '*') {
 		f->width = va_arg(a->ap, int);
+		f->width = f->width < 0 ? 0 : f->width;
 		p++;
 	} else {
 		p = read_number(p, &f->width);
@@ -242,23 +243,16 @@ text_error(int error)
 	} known[] = {
 		{EPERM, "operation not permitted"},
 		{ENOENT, "no such file"},
-		{EIO, "input or output error"},
 		{ENOMEM, "out of memory"},
 		{EACCES, "permission denied"},
-		{ENOTDIR, "not a directory"},
 		{EISDIR, "is a directory"},
-		{EINVAL, "invalid argument"},
 		{ENFILE, "no descriptors in the system"},
 		{EMFILE, "no descriptors left"},
 		{EFBIG, "too large"},
-		{EPIPE, "connection closed"},
-		{ENODEV, "no such interface"},
-		{EAFNOSUPPORT, "address family not supported"},
 		{EADDRINUSE, "address in use"},
 		{EADDRNOTAVAIL, "address not available"},
 		{ENETDOWN, "network is down"},
 		{ENETUNREACH, "network unreachable"},
-		{ECONNABORTED, "connection aborted"},
 		{ECONNRESET, "connection reset"},
 		{ENOBUFS, "no buffer space"},
 		{ETIMEDOUT, "connection timed out"},
@@ -266,8 +260,11 @@ text_error(int error)
 		{EHOSTUNREACH, "no route to host"},
 	};
 
+	static char other[24];
+
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (known[i].error == error)
 			return known[i].words;
-	return "error";
+	text_make(other, sizeof(other), "error %d", error);
+	return other;
 }

@@ -16,7 +16,8 @@ enum refusal {
 	REFUSAL_TOO_LARGE,
 	REFUSAL_TOO_LONG,
 	REFUSAL_NO_SAN,
-	REFUSAL_NOT_SERVER
+	REFUSAL_NOT_SERVER,
+	REFUSAL_CONSTRAINED
 };
 
 /* Stands in front of the library's chain verification.  Each certificate is collected whole, read
@@ -96,14 +97,18 @@ on_append(const br_x509_class **ctx, const unsigned char *data, size_t len)
 }
 
 /* RFC 8310 section 8.1: only subjectAltName counts, the library would fall back on the CN.
- * RFC 5280 section 4.2.1.12: an EKU that does not name servers means it is for something else. */
+ * RFC 5280 section 4.2.1.12: an EKU that does not name servers means it is for something else; in a
+ * CA's certificate that goes for all it signs.  Section 4.2.1.10: name constraints bind, and the
+ * library, which refuses critical ones, does not look at others. */
 static enum refusal
 judge(const struct cert_facts *facts, bool is_leaf)
 {
 	if (is_leaf && !facts->has_san)
 		return REFUSAL_NO_SAN;
-	if (is_leaf && facts->has_eku && !facts->server_auth)
+	if (facts->has_eku && !facts->server_auth)
 		return REFUSAL_NOT_SERVER;
+	if (facts->has_name_constraints)
+		return REFUSAL_CONSTRAINED;
 	return REFUSAL_NONE;
 }
 
@@ -112,10 +117,12 @@ on_end_cert(const br_x509_class **ctx)
 {
 	struct verifier *v = verifier_of(ctx);
 	struct cert_facts facts;
+	/* Once an anchor has signed, what follows (a root, a cross-signed twin) vouches for nothing. */
+	bool anchored = v->chain.vtable->get_pkey(&v->chain.vtable, NULL) != NULL;
 
 	if (v->refusal == REFUSAL_NONE && cert_read(v->cert, v->len, &facts) == -1)
 		v->refusal = REFUSAL_UNREADABLE;
-	if (v->refusal == REFUSAL_NONE)
+	if (v->refusal == REFUSAL_NONE && !anchored)
 		v->refusal = judge(&facts, v->index == 0);
 	v->index++;
 	if (v->refusal != REFUSAL_NONE)
@@ -305,6 +312,8 @@ refusal_words(enum refusal refusal)
 		return "certificate chain is longer than 10";
 	case REFUSAL_NO_SAN:
 		return "certificate has no subjectAltName";
+	case REFUSAL_CONSTRAINED:
+		return "certificate chain holds name constraints, which are not supported";
 	case REFUSAL_NOT_SERVER:
 		return "certificate is not for servers (extended key usage)";
 	default:

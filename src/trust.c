@@ -60,14 +60,14 @@ trust_memory(const uint8_t *pem, size_t len)
 	return sizeof(struct trust) + count_begins(pem, len) * sizeof(br_x509_trust_anchor) + len;
 }
 
-/* Moves a part of the certificate at der to the free memory, which is never behind it. */
+/* Moves a part of the certificate at der to the spare memory, which is never behind it. */
 static unsigned char *
-keep(uint8_t **free, const uint8_t *der, const struct cert_part *part)
+keep(uint8_t **spare, const uint8_t *der, const struct cert_part *part)
 {
-	unsigned char *p = *free;
+	unsigned char *p = *spare;
 
 	memmove(p, der + part->at, part->len);
-	*free += part->len;
+	*spare += part->len;
 	return p;
 }
 
@@ -84,30 +84,30 @@ curve_of(enum cert_key key)
 	}
 }
 
-/* Turns the certificate that lies at *free into an anchor, whose name and key take its place: they lie
+/* Turns the certificate that lies at *spare into an anchor, whose name and key take its place: they lie
  * in this order in every certificate, so each is moved towards the front. */
 static int
-make_anchor(br_x509_trust_anchor *ta, uint8_t **free, size_t len)
+make_anchor(br_x509_trust_anchor *ta, uint8_t **spare, size_t len)
 {
-	const uint8_t *der = *free;
+	const uint8_t *der = *spare;
 	struct cert_facts facts;
 
 	if (cert_read(der, len, &facts) == -1 || facts.key == CERT_KEY_OTHER)
 		return -1;
 	/* A certificate that is no CA is trusted for its own key alone. */
 	ta->flags = facts.is_ca ? BR_X509_TA_CA : 0;
-	ta->dn.data = keep(free, der, &facts.subject);
+	ta->dn.data = keep(spare, der, &facts.subject);
 	ta->dn.len = facts.subject.len;
 	if (facts.key == CERT_KEY_RSA) {
 		ta->pkey.key_type = BR_KEYTYPE_RSA;
-		ta->pkey.key.rsa.n = keep(free, der, &facts.modulus);
+		ta->pkey.key.rsa.n = keep(spare, der, &facts.modulus);
 		ta->pkey.key.rsa.nlen = facts.modulus.len;
-		ta->pkey.key.rsa.e = keep(free, der, &facts.exponent);
+		ta->pkey.key.rsa.e = keep(spare, der, &facts.exponent);
 		ta->pkey.key.rsa.elen = facts.exponent.len;
 	} else {
 		ta->pkey.key_type = BR_KEYTYPE_EC;
 		ta->pkey.key.ec.curve = curve_of(facts.key);
-		ta->pkey.key.ec.q = keep(free, der, &facts.point);
+		ta->pkey.key.ec.q = keep(spare, der, &facts.point);
 		ta->pkey.key.ec.qlen = facts.point.len;
 	}
 	return 0;
@@ -119,7 +119,7 @@ trust_load(void *block, const uint8_t *pem, size_t len, size_t *skipped)
 	struct trust *t = block;
 	size_t begins = count_begins(pem, len), der_len;
 	br_x509_trust_anchor *anchor = (br_x509_trust_anchor *)(void *)(t + 1);
-	uint8_t *free = (uint8_t *)(anchor + begins);
+	uint8_t *spare = (uint8_t *)(anchor + begins);
 	enum pem_result result;
 
 	*skipped = 0;
@@ -127,8 +127,8 @@ trust_load(void *block, const uint8_t *pem, size_t len, size_t *skipped)
 	t->count = 0;
 	if (begins > ANCHORS_MAX)
 		return NULL;
-	while ((result = pem_next(&pem, &len, free, &der_len)) != PEM_END)
-		if (result == PEM_CERTIFICATE && make_anchor(&anchor[t->count], &free, der_len) == 0)
+	while ((result = pem_next(&pem, &len, spare, &der_len)) != PEM_END)
+		if (result == PEM_CERTIFICATE && make_anchor(&anchor[t->count], &spare, der_len) == 0)
 			t->count++;
 		else
 			++*skipped;

@@ -35,7 +35,8 @@ $(BEARSSL_LIB): $(BEARSSL_DIR)/inc/bearssl.h
 CA_DIR   = /usr/share/ca-certificates/mozilla
 CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_TLS_ECC_Root_CA_2022 GTS_Root_R1 GTS_Root_R4 DigiCert_Global_Root_G2 DigiCert_Global_Root_G3 \
 	   USERTrust_ECC_Certification_Authority Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
-CA_FILES = $(CA_NAMES:%=$(CA_DIR)/%.crt)
+CA_FILES = $(wildcard $(CA_NAMES:%=$(CA_DIR)/%.crt))
+CA_LACK  = $(filter-out $(CA_FILES:$(CA_DIR)/%.crt=%),$(CA_NAMES))
 
 # mkanchors runs on the building machine; of BearSSL it needs the headers only.
 MKANCHORS_SRC = src/mkanchors.c src/trust.c src/cert.c src/pem.c
@@ -44,5 +45,7 @@ $(B)/mkanchors: $(MKANCHORS_SRC) include/trust.h include/cert.h include/pem.h $(
 	$(HOSTCC) -std=c11 -O1 -Iinclude -isystem $(BEARSSL_DIR)/inc -o $@ $(MKANCHORS_SRC)
 
 $(B)/anchors.c: $(B)/mkanchors $(CA_FILES)
+	$(if $(CA_LACK),@echo "no trust anchors for lack of them in ca-certificates: $(CA_LACK)")
+	@test -n "$(CA_FILES)" || { echo "no certificates in $(CA_DIR): install ca-certificates, or give CA_DIR="; exit 1; }
 	$(B)/mkanchors $(CA_FILES) > $@.tmp
 	@mv $@.tmp $@

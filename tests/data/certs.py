@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
+EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION
 
 _count = itertools.count(1)
 
@@ -78,17 +79,21 @@ class Authority:
     """A root, or with issuer an intermediate, that signs others.  .pem is its certificate's file."""
 
     def __init__(self, directory, name, issuer=None, key="p256", days=(-30, 365), path_length=None,
-                 is_ca=True, hash=hashes.SHA256()):
+                 is_ca=True, hash=hashes.SHA256(), usage=(), names=None):
+        """usage: an extendedKeyUsage; names: a DNS subtree it is constrained to (not critical)."""
         self.directory = Path(directory)
         self.name = _name(name)
         self.key = make_key(key)
         self.issuer = issuer
         signer = issuer or self
-        self.certificate = (
-            _builder(self.name, signer.name, self.key.public_key(), days)
-            .add_extension(x509.BasicConstraints(is_ca, path_length if is_ca else None), critical=True)
-            .sign(signer.key, hash)
-        )
+        builder = _builder(self.name, signer.name, self.key.public_key(), days)
+        builder = builder.add_extension(x509.BasicConstraints(is_ca, path_length if is_ca else None), critical=True)
+        if usage:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if names:
+            constraints = x509.NameConstraints([x509.DNSName(names)], None)
+            builder = builder.add_extension(constraints, critical=False)
+        self.certificate = builder.sign(signer.key, hash)
         self.pem = str(self.directory / f"ca-{next(_count)}.pem")
         Path(self.pem).write_bytes(_pem(self.certificate))
 

@@ -58,6 +58,10 @@ BAD = {
     "expired in the chain": (lambda ca: intermediate(ca, days=(-30, -1)).leaf(NAME), EXPIRED),
     "issuer is no authority": (lambda ca: intermediate(ca, is_ca=False).leaf(NAME), ANY_REASON),
     "path too long": (lambda ca: path_too_long(ca).leaf(NAME), ANY_REASON),
+    "authority for mail alone": (lambda ca: intermediate(ca, usage=[certs.EMAIL]).leaf(NAME),
+                                 "certificate is not for servers"),
+    "authority for other names": (lambda ca: intermediate(ca, names="corp.example").leaf(NAME),
+                                  "name constraints"),
     "unknown critical extension": (lambda ca: ca.leaf(NAME, unknown_critical=True), ANY_REASON),
 }
 
@@ -105,6 +109,7 @@ GOOD = {
     "SHA-512": lambda ca: ca.leaf(NAME, hash=hashes.SHA512()),
     "intermediate": lambda ca: intermediate(ca).leaf(NAME),
     "RSA intermediate": lambda ca: intermediate(ca, key="rsa2048").leaf(NAME),
+    "intermediate for servers": lambda ca: intermediate(ca, usage=[certs.SERVER_AUTH]).leaf(NAME),
     "two intermediates": lambda ca: intermediate(intermediate(ca)).leaf(NAME),
     "wildcard": lambda ca: ca.leaf("*.test"),
     "other letter case": lambda ca: ca.leaf("DNS.Test"),

@@ -236,11 +236,22 @@ def test_an_upstream_that_refuses_opt_still_serves(unkind, dnproxy, opt):
 
 
 def test_an_upstream_that_refuses_opt_is_asked_without(unkind, dnproxy):
+    """Three questions in a row have to tell so: one client's odd question proves nothing."""
     server = unkind(refuses_opt)
     program = dnproxy(server)
-    for number in range(5):
+    for number in range(6):
         assert program.udp(query(id=number)).rcode == 0
-    assert [bool(q.opt) for q in server.queries] == [True] + [False] * 5
+    assert [bool(q.opt) for q in server.queries] == [True, False] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize("subnet", [b"\x00\x09\x00\x00", b"\x00\x01\x21\x00" + b"1" * 5, b"\x00\x01\x18\x00\x01",
+                                    b"\x00\x01\x00\x01", b"\x00\x01"],
+                         ids=["family", "prefix", "short", "scope", "cut"])
+def test_a_client_subnet_that_is_none_is_our_format_error(polite, subnet):
+    """RFC 7871 section 6; passed on, its refusal would look like one of all EDNS."""
+    program, server = polite
+    assert program.udp(query(opt=opt_record(options=[(wire.ECS, subnet)]))).rcode == wire.FORMERR
+    assert server.queries == []
 
 
 def test_formerr_with_opt_is_an_answer(unkind, dnproxy):

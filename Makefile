@@ -25,7 +25,7 @@ WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 # Our own code has no floating point: where the compiler can be told so, it is.
 NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(shell $(CC) -dumpmachine)),-mgeneral-regs-only)
-CFLAGS   = $(OPT) -fno-pie $(NO_FLOAT)
+CFLAGS   = $(OPT) -fno-pie -fno-jump-tables -fno-tree-switch-conversion $(NO_FLOAT)
 LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-O2 -Wl,--build-id=none
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
@@ -44,7 +44,7 @@ include tests/bearssl.mk
 include tests/checks.mk
 
 $(B)/dnproxy: $(B)/dnproxy.unstripped
-	$(STRIP) -o $@ $<
+	$(STRIP) -R .comment -o $@ $<
 
 $(B)/dnproxy.unstripped: $(OBJ) $(BEARSSL_LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(BEARSSL_LIB)

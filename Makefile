@@ -49,7 +49,7 @@ $(B)/dnproxy: $(B)/dnproxy.unstripped
 $(B)/dnproxy.unstripped: $(OBJ) $(BEARSSL_LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(BEARSSL_LIB)
 
-$(B)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
+$(B)/%.o: src/%.c Makefile $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -60,7 +60,6 @@ BUILD_DATE := $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 MAIN_DEFS   = -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH) \
 	      -DDNPROXY_BUILD_DATE='"$(BUILD_DATE)"'
 $(B)/main.o: CPPFLAGS += $(MAIN_DEFS)
-$(B)/main.o: Makefile
 
 install: $(B)/dnproxy
 	install -D -m 755 $(B)/dnproxy $(DESTDIR)$(PREFIX)/sbin/dnproxy

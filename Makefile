@@ -7,8 +7,7 @@
 #   make test         all tests; also test-unit, test-san, test-e2e, test-valgrind, test-repro
 #   make lint size fuzz bench install clean
 #
-# Local taste goes into config.mak (CC, CFLAGS, PREFIX, BEARSSL_DIR, ...).
--include config.mak
+# Local taste goes into config.mak (CC, CFLAGS, PREFIX, BEARSSL_DIR, ...) or on the command line.
 
 VERSION  = 0.1.0
 # The largest stripped x86_64 program that is accepted, in octets.
@@ -35,8 +34,9 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y M
 export SOURCE_DATE_EPOCH
 
 MODULES  = entropy now text log addr frame dns yaml edns key config chunks query proxy net pem cert trust tls udp tcp dot loop
-SRC      = $(MODULES:%=src/%.c)
 OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
+
+-include config.mak
 
 all: $(B)/dnproxy
 

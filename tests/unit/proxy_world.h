@@ -188,13 +188,15 @@ world_check(void)
 
 /* ---- Events ----------------------------------------------------------------------------------- */
 
+/* Each client (token) has an address of its own, as far as 256 go. */
 static inline struct origin
 world_origin(struct world_listener *via, uint32_t token)
 {
 	struct origin o = {.via = &via->listener, .token = token};
 
 	o.max = via->listener.stream ? DNS_MESSAGE_MAX : UDP_SIZE_DEFAULT;
-	LAW(addr_parse(&o.peer, "192.0.2.7") == 0);
+	LAW(addr_parse(&o.peer, "192.0.2.0") == 0);
+	o.peer.ip[3] = (uint8_t)token;
 	return o;
 }
 

@@ -651,6 +651,71 @@ the_clients_own_subnet_leaves_as_it_came(void **state)
 	expect_option(sent_option(EDNS_ECS), "\0\2\0\0", 4);
 }
 
+/* RFC 7871 section 6: as many octets of the address as the source prefix needs, and no more. */
+static void
+each_subnet_that_can_be_is_passed_on(void **state)
+{
+	uint8_t subnet[20] = {0};
+
+	(void)state;
+	for (unsigned family = 1; family <= 2; family++)
+		for (unsigned bits = 0; bits <= (family == 1 ? 32 : 128); bits++) {
+			subnet[1] = (uint8_t)family;
+			subnet[2] = (uint8_t)bits;
+			ask_with_opt(0, 0);
+			made_option(&query, EDNS_ECS, subnet, 4 + (bits + 7) / 8);
+			send_query(false);
+			expect_option(sent_option(EDNS_ECS), subnet, 4 + (bits + 7) / 8);
+		}
+	ask_with_opt(0, 0);
+	made_option(&query, EDNS_ECS, "\0\0\0\0", 4);
+	send_query(false);
+	expect_option(sent_option(EDNS_ECS), "\0\0\0\0", 4);
+}
+
+/* An upstream would call it a format error, and might be taken for one that does not know OPT. */
+static void
+a_client_subnet_that_is_none_is_a_format_error(void **state)
+{
+	static const struct {
+		const char *octets;
+		size_t len;
+	} none[] = {
+		{"", 0},
+		{"\0\1\0", 3},			     /* too short for its head */
+		{"\0\3\0\0", 4},		     /* no such family */
+		{"\1\1\30\0\300\0\2", 7},	     /* nor this */
+		{"\0\0\10\0\12", 5},		     /* no family, yet a prefix */
+		{"\0\0\0\0\12", 5},		     /* no prefix, yet an address */
+		{"\0\1\41\0\300\0\2\1\0", 9},	     /* 33 bits */
+		{"\0\2\201\0abcdefghijklmnopq", 21}, /* 129 bits */
+		{"\0\1\30\1\300\0\2", 7},	     /* a scope is for answers */
+		{"\0\1\30\377\300\0\2", 7},
+		{"\0\1\30\0\300\0", 6},		   /* an octet too few */
+		{"\0\1\30\0\300\0\2\0", 8},	   /* and one too many */
+		{"\0\1\31\0\300\0\2", 7},	   /* 25 bits in three octets */
+		{"\0\1\0\0\0", 5},		   /* no bits in one */
+		{"\0\2\70\0\40\1\15\270\0\0", 10}, /* 56 bits in six */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		ask_with_opt(0, 0);
+		made_option(&query, EDNS_ECS, none[i].octets, none[i].len);
+		expect_reply(DNS_FORMERR);
+		assert_true(facts.has_opt);
+		/* Behind one that is good, and in front of it. */
+		ask_with_opt(0, 0);
+		made_option(&query, EDNS_ECS, SUBNET, 7);
+		made_option(&query, EDNS_ECS, none[i].octets, none[i].len);
+		expect_reply(DNS_FORMERR);
+		ask_with_opt(0, 0);
+		made_option(&query, EDNS_ECS, none[i].octets, none[i].len);
+		made_option(&query, EDNS_ECS, SUBNET, 7);
+		expect_reply(DNS_FORMERR);
+	}
+}
+
 /* RFC 7828 section 3.2.1. */
 static void
 an_empty_keepalive_leaves(void **state)
@@ -834,7 +899,9 @@ the_largest_query_leaves_whole(void **state)
 	assert_true(sent_len <= UPSTREAM_MSG_MAX && sent_len % 128 == 0);
 	law_same_records(query.buf, query.len, sent, sent_len);
 	ask_with_opt(0, 0);
-	made_option(&query, EDNS_ECS, filler, QUERY_MSG_MAX - query.len - 4);
+	made_option(&query, EDNS_ECS, "\0\2\200\0abcdefghijklmnop", 20);
+	made_rr(&query, MADE_ADDITIONAL, "", TXT, 1, 0);
+	made_rdata(&query, filler, QUERY_MSG_MAX - query.len);
 	assert_int_equal(query.len, QUERY_MSG_MAX);
 	send_query(false);
 	assert_true(sent_len <= UPSTREAM_MSG_MAX && sent_len % 128 == 0);
@@ -1647,12 +1714,26 @@ random_record(struct made *m, enum made_section section)
 	made_rdata(m, data, n);
 }
 
+/* Mostly one that can be.  Returns its length. */
+static unsigned
+random_subnet(uint8_t data[300])
+{
+	unsigned family = 1 + chance(2), bits = chance(family == 1 ? 33 : 129);
+
+	if (chance(30) == 0)
+		return chance(24); /* whatever data holds */
+	put16(data, (uint16_t)family);
+	data[2] = (uint8_t)bits;
+	data[3] = 0;
+	return 4 + (bits + 7) / 8;
+}
+
 static void
 random_opt(struct made *m)
 {
 	static const uint16_t codes[] = {3,	   EDNS_ECS, EDNS_COOKIE, EDNS_KEEPALIVE, EDNS_PADDING,
 					 EDNS_EDE, 65001};
-	uint8_t data[300];
+	uint8_t data[300] = {0};
 
 	made_opt(m, chance(5000),
 		 (chance(10) == 0 ? chance(256) << 24 : 0) | (chance(2) ? 0x8000u : 0) | chance(2));
@@ -1661,6 +1742,8 @@ random_opt(struct made *m)
 
 		for (unsigned k = 0; k < n; k++)
 			data[k] = (uint8_t)chance(256);
+		if (code == EDNS_ECS)
+			n = random_subnet(data);
 		made_option(m, code, data, code == EDNS_KEEPALIVE ? chance(2) * 2 : n);
 	}
 }
@@ -1838,6 +1921,8 @@ main(void)
 		cmocka_unit_test(every_query_is_padded_to_a_multiple_of_128),
 		cmocka_unit_test(a_subnet_of_no_bits_leaves_by_default),
 		cmocka_unit_test(the_clients_own_subnet_leaves_as_it_came),
+		cmocka_unit_test(each_subnet_that_can_be_is_passed_on),
+		cmocka_unit_test(a_client_subnet_that_is_none_is_a_format_error),
 		cmocka_unit_test(an_empty_keepalive_leaves),
 		cmocka_unit_test(no_other_option_of_the_client_leaves),
 		cmocka_unit_test(a_plain_query_leaves_without_any_opt),

@@ -250,6 +250,26 @@ table_full_is_servfail_at_once(void **state)
 	assert_int_equal(world.proxy.table.open, 64);
 }
 
+/* It may have seven eighths of the table; the rest is for others. */
+static void
+one_client_alone_does_not_lock_out_another(void **state)
+{
+	const unsigned most = 64 - QUERIES_SPARE(64);
+
+	(void)state;
+	world_start(64, 1);
+	for (unsigned i = 0; i < 100; i++)
+		ask_with_opt(&world.udp, 7, i, "example.com", 1232);
+	assert_int_equal(world.proxy.table.open, most);
+	assert_int_equal(count()->refused, 100 - most);
+	assert_reply(&world.udp, 7, 99, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_OTHER, "too many queries on their way");
+	ask(&world.udp, 8, 1000, "example.org");
+	assert_int_equal(count()->refused, 100 - most);
+	answer(0, most, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 8, 1000, DNS_NOERROR, 1);
+}
+
 /* ---- There and back --------------------------------------------------------------------------- */
 
 static void
@@ -526,6 +546,29 @@ waiting_queries_go_out_in_order_of_age(void **state)
 	assert_memory_equal(first, "abcdefghijklmnopqrst", 20);
 }
 
+/* Each that waits is not asked about when the first of them hears that there is no more room. */
+static void
+an_upstream_that_takes_no_more_is_not_pressed(void **state)
+{
+	(void)state;
+	world_start(512, 1);
+	world.up[0].verdict = UPSTREAM_SOON;
+	for (unsigned i = 0; i < WORLD_SENT + 40; i++)
+		ask(&world.udp, i, i, "example.com");
+	world.up[0].offered = 0;
+	world_ready(0);
+	assert_int_equal(world.up[0].count, WORLD_SENT);
+	assert_int_equal(world.up[0].offered, WORLD_SENT + 1);
+	/* Nobody is forgotten. */
+	while (world.up[0].count > 0)
+		answer(0, 0, DNS_NOERROR, 1);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 40);
+	while (world.up[0].count > 0)
+		answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, WORLD_SENT + 40);
+}
+
 static void
 a_query_waits_when_all_are_down_and_goes_to_who_comes_back(void **state)
 {
@@ -785,6 +828,41 @@ servfail_says_what_the_trouble_is(void **state)
 	world_pass(4000);
 	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
 	assert_error_code(&world.udp, EDE_NETWORK_ERROR, "certificate has expired");
+}
+
+/* The trouble of one that this question never was for explains nothing. */
+static void
+servfail_is_silent_about_upstreams_that_were_not_tried(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_SOON;
+	world.up[2].up.trouble = "certificate has expired";
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	world_pass(4000);
+	assert_int_equal(world.up[2].offered, 0);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, "no upstream answered in time");
+	/* It was tried, and could not be connected to. */
+	world.up[1].up.trouble = "connection refused";
+	ask_with_opt(&world.udp, 1, 2, "example.com", 1232);
+	world_pass(4000);
+	assert_error_code(&world.udp, EDE_NETWORK_ERROR, "connection refused");
+}
+
+/* One has it and says nothing: that is why there is no answer, not the other's trouble. */
+static void
+servfail_while_an_upstream_has_the_question_says_so(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[1].verdict = UPSTREAM_DOWN;
+	world.up[1].up.trouble = "certificate has expired";
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	world_pass(4000);
+	assert_int_equal(world.up[1].offered, 1);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, "no upstream answered in time");
 }
 
 static void
@@ -1088,20 +1166,160 @@ an_upstream_that_refuses_opt_is_asked_without(void **state)
 	assert_int_equal(count()->again, 1);
 }
 
+/* The upstream answers so many questions in a row, each with OPT at first, only without. */
+static void
+refuse_opt(unsigned up, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		ask(&world.udp, 1, 5, "example.com");
+		assert_true(has_opt(&world.up[up].sent[0]));
+		answer(up, 0, i % 2 == 0 ? DNS_NOTIMP : DNS_FORMERR, 0);
+		assert_false(has_opt(&world.up[up].sent[0]));
+		answer(up, 0, i % 3 == 0 ? DNS_NXDOMAIN : DNS_NOERROR, 0);
+	}
+}
+
+/* Whether the next question leaves with OPT; it is answered. */
+static bool
+offers_opt(unsigned up)
+{
+	bool offers;
+
+	ask(&world.udp, 1, 6, "example.com");
+	assert_int_equal(world.up[up].count, 1);
+	offers = has_opt(&world.up[up].sent[0]);
+	answer(up, 0, DNS_NOERROR, 1);
+	return offers;
+}
+
 static void
 that_it_refuses_opt_is_remembered_for_a_while(void **state)
 {
 	(void)state;
 	world_start(64, 1);
-	ask(&world.udp, 1, 5, "example.com");
-	answer(0, 0, DNS_NOTIMP, 0);
-	answer(0, 0, DNS_NXDOMAIN, 0);
-	ask(&world.udp, 1, 6, "example.com");
-	assert_false(has_opt(&world.up[0].sent[0]));
-	answer(0, 0, DNS_NOERROR, 1);
+	refuse_opt(0, PLAIN_AFTER);
+	assert_false(offers_opt(0));
+	world_pass(DOT_PLAIN_MS - 1);
+	assert_false(offers_opt(0));
+	world_pass(1);
+	assert_true(offers_opt(0));
+}
+
+/* One odd question proves nothing. */
+static void
+that_it_refuses_opt_is_learnt_from_several_questions(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	refuse_opt(0, PLAIN_AFTER - 1);
+	assert_int_equal(world.proxy.plain_until[0], 0);
+	refuse_opt(0, 1);
+	assert_true(world.proxy.plain_until[0] == world.now + DOT_PLAIN_MS);
+	/* After its time it is learnt anew, from as many. */
 	world_pass(DOT_PLAIN_MS);
-	ask(&world.udp, 1, 7, "example.com");
-	assert_true(has_opt(&world.up[0].sent[0]));
+	refuse_opt(0, PLAIN_AFTER);
+	assert_false(offers_opt(0));
+}
+
+/* Gives, with an OPT, the answer to the question that is there. */
+static void
+answer_with_opt(unsigned up, unsigned rcode)
+{
+	struct world_sent s = world_take(up, 0);
+
+	make_answer(&s, rcode, 0);
+	made_opt(&a, 1232, 0);
+	world_answer(up, a.buf, a.len);
+}
+
+static void
+an_answer_with_opt_begins_the_count_again(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned round = 0; round < 5; round++) {
+		refuse_opt(0, PLAIN_AFTER - 1);
+		ask(&world.udp, 1, 6, "example.com");
+		answer_with_opt(0, round % 2 == 0 ? DNS_NOERROR : DNS_FORMERR);
+	}
+	/* One that does not mind the OPT, though it sends none, does not refuse it either. */
+	refuse_opt(0, PLAIN_AFTER - 1);
+	assert_true(offers_opt(0));
+	refuse_opt(0, PLAIN_AFTER - 1);
+	assert_true(offers_opt(0));
+}
+
+/* What the upstream refuses may be the subnet, which is the client's choice: no client can switch off
+ * OPT, and the padding in it, for all. */
+static void
+questions_with_a_client_subnet_teach_nothing(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned i = 0; i < 3 * PLAIN_AFTER; i++) {
+		made_init(&m, 5, DNS_RD);
+		made_question(&m, "example.com", TYPE_A, CLASS_IN);
+		made_opt(&m, 1232, 0);
+		made_option(&m, EDNS_ECS, "\0\1\30\0\300\0\2", 7);
+		world_ask(&world.udp, 1, m.buf, m.len);
+		assert_true(has_opt(&world.up[0].sent[0]));
+		answer(0, 0, DNS_FORMERR, 0);
+		assert_false(has_opt(&world.up[0].sent[0]));
+		answer(0, 0, DNS_NOERROR, 1);
+		assert_reply(&world.udp, 1, 5, DNS_NOERROR, 1);
+	}
+	assert_true(offers_opt(0));
+}
+
+/* RFC 7871 section 6: it never becomes a query. */
+static void
+a_malformed_client_subnet_reaches_nobody(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	made_init(&m, 5, DNS_RD);
+	made_question(&m, "example.com", TYPE_A, CLASS_IN);
+	made_opt(&m, 1232, 0);
+	made_option(&m, EDNS_ECS, "\0\7\30\0\300\0\2", 7);
+	world_ask(&world.udp, 1, m.buf, m.len);
+	assert_reply(&world.udp, 1, 5, DNS_FORMERR, 0);
+	assert_int_not_equal(read_reply(&world.udp).opt_len, 0);
+	assert_int_equal(world.up[0].offered, 0);
+	assert_int_equal(count()->refused, 1);
+}
+
+/* They left without OPT because of what was known then: their answers are no news. */
+static void
+questions_without_opt_on_their_way_do_not_renew_what_was_learnt(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	refuse_opt(0, PLAIN_AFTER);
+	world_pass(DOT_PLAIN_MS - 10);
+	for (unsigned i = 0; i < 2 * PLAIN_AFTER; i++)
+		ask(&world.udp, i, i, "example.com");
+	world_pass(20);
+	while (world.up[0].count > 0) {
+		assert_false(has_opt(&world.up[0].sent[0]));
+		answer(0, 0, DNS_NOERROR, 1);
+	}
+	assert_true(offers_opt(0));
+	assert_true(world.proxy.plain_until[0] < world.now);
+}
+
+static void
+each_upstream_is_learnt_about_for_itself(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	refuse_opt(0, PLAIN_AFTER - 1);
+	world.up[0].verdict = UPSTREAM_DOWN;
+	refuse_opt(1, PLAIN_AFTER - 1);
+	world.up[0].verdict = UPSTREAM_TAKEN;
+	refuse_opt(0, 1);
+	assert_false(offers_opt(0));
+	world.up[0].verdict = UPSTREAM_DOWN;
+	assert_true(offers_opt(1));
 }
 
 static void
@@ -1111,10 +1329,9 @@ a_first_question_without_opt_is_not_one_asked_again(void **state)
 
 	(void)state;
 	world_start(64, 1);
-	ask(&world.udp, 1, 5, "example.com");
-	answer(0, 0, DNS_FORMERR, 0);
-	answer(0, 0, DNS_NOERROR, 1);
+	refuse_opt(0, PLAIN_AFTER);
 	again = count()->again;
+	assert_int_equal(again, PLAIN_AFTER);
 	world.up[0].verdict = UPSTREAM_SOON;
 	ask(&world.udp, 1, 6, "example.com");
 	world_ready(0);
@@ -1132,9 +1349,13 @@ formerr_to_a_question_without_opt_is_the_answer(void **state)
 	answer(0, 0, DNS_FORMERR, 0);
 	assert_reply(&world.udp, 1, 5, DNS_FORMERR, 0);
 	assert_int_equal(world.up[0].taken, 2);
-	/* It was the question that it did not like, not our OPT. */
-	ask(&world.udp, 1, 6, "example.com");
-	assert_true(has_opt(&world.up[0].sent[0]));
+	/* It was the question that it did not like, not our OPT; however often. */
+	for (unsigned i = 0; i < 2 * PLAIN_AFTER; i++) {
+		ask(&world.udp, 1, 6, "example.com");
+		assert_true(has_opt(&world.up[0].sent[0]));
+		answer(0, 0, DNS_FORMERR, 0);
+		answer(0, 0, DNS_FORMERR, 0);
+	}
 }
 
 static void
@@ -1293,6 +1514,7 @@ main(void)
 		cmocka_unit_test(not_allowed_is_refused),
 		cmocka_unit_test(any_prefix_of_the_list_allows),
 		cmocka_unit_test(table_full_is_servfail_at_once),
+		cmocka_unit_test(one_client_alone_does_not_lock_out_another),
 		cmocka_unit_test(a_question_goes_out_with_an_id_of_ours_and_comes_back_with_its_own),
 		cmocka_unit_test(equal_ids_of_many_clients_do_not_meet),
 		cmocka_unit_test(the_client_gets_the_spelling_it_sent),
@@ -1306,6 +1528,7 @@ main(void)
 		cmocka_unit_test(the_first_upstream_that_is_not_down_is_asked),
 		cmocka_unit_test(a_query_waits_for_an_upstream_that_is_soon_ready),
 		cmocka_unit_test(waiting_queries_go_out_in_order_of_age),
+		cmocka_unit_test(an_upstream_that_takes_no_more_is_not_pressed),
 		cmocka_unit_test(a_query_waits_when_all_are_down_and_goes_to_who_comes_back),
 		cmocka_unit_test(an_upstream_that_cannot_connect_hands_on_to_the_next),
 		cmocka_unit_test(a_lost_connection_is_asked_again_once),
@@ -1323,6 +1546,8 @@ main(void)
 		cmocka_unit_test(without_queries_nothing_is_due),
 		cmocka_unit_test(servfail_comes_within_four_seconds),
 		cmocka_unit_test(servfail_says_what_the_trouble_is),
+		cmocka_unit_test(servfail_is_silent_about_upstreams_that_were_not_tried),
+		cmocka_unit_test(servfail_while_an_upstream_has_the_question_says_so),
 		cmocka_unit_test(servfail_to_a_client_without_opt_has_none),
 		cmocka_unit_test(each_query_has_a_deadline_of_its_own),
 		cmocka_unit_test(a_leap_of_time_fails_what_is_overdue),
@@ -1340,6 +1565,12 @@ main(void)
 		cmocka_unit_test(late_queries_can_be_forgotten_too),
 		cmocka_unit_test(an_upstream_that_refuses_opt_is_asked_without),
 		cmocka_unit_test(that_it_refuses_opt_is_remembered_for_a_while),
+		cmocka_unit_test(that_it_refuses_opt_is_learnt_from_several_questions),
+		cmocka_unit_test(an_answer_with_opt_begins_the_count_again),
+		cmocka_unit_test(questions_with_a_client_subnet_teach_nothing),
+		cmocka_unit_test(a_malformed_client_subnet_reaches_nobody),
+		cmocka_unit_test(questions_without_opt_on_their_way_do_not_renew_what_was_learnt),
+		cmocka_unit_test(each_upstream_is_learnt_about_for_itself),
 		cmocka_unit_test(a_first_question_without_opt_is_not_one_asked_again),
 		cmocka_unit_test(formerr_to_a_question_without_opt_is_the_answer),
 		cmocka_unit_test(formerr_with_an_opt_is_the_answer),

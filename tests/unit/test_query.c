@@ -13,9 +13,9 @@
 #define SLOTS QUERIES_MIN
 
 static struct query_table t;
-static struct origin from;
 static const struct edns_facts facts;
 static uint8_t msg[QUERY_MSG_MAX + 1];
+static uint32_t clients; /* so many different ones have asked */
 
 /* ---- Chance, the same in every run ------------------------------------------------------------ */
 
@@ -61,14 +61,32 @@ start(uint32_t slots, int (*source)(void *, size_t))
 
 	assert_non_null(block);
 	seed = 1;
+	clients = 0;
 	query_init(&t, block, slots, source);
 	return block;
 }
 
+/* 10.0.0.0 and the addresses behind it, one for each number. */
+static struct addr
+address(uint32_t number)
+{
+	return (struct addr){.family = ADDR_V4,
+			     .ip = {10, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number}};
+}
+
+static struct query *
+open_by(struct addr peer, size_t len, uint64_t now)
+{
+	struct origin from = {.peer = peer};
+
+	return query_open(&t, &from, msg, len, &facts, now);
+}
+
+/* A question of a client that has asked nothing else: what is fair does not matter. */
 static struct query *
 open_one(size_t len, uint64_t now)
 {
-	return query_open(&t, &from, msg, len, &facts, now);
+	return open_by(address(clients++), len, now);
 }
 
 /* ---- Opening ---------------------------------------------------------------------------------- */
@@ -77,7 +95,7 @@ static void
 an_opened_query_waits_and_keeps_what_it_was_given(void **state)
 {
 	void *block = start(SLOTS, fill);
-	struct origin origin = {.token = 77, .max = 1232};
+	struct origin origin = {.token = 77, .max = 1232, .peer = address(7)};
 	struct edns_facts f = {.question_end = 33, .dnssec_ok = true};
 	struct query *q;
 
@@ -89,10 +107,11 @@ an_opened_query_waits_and_keeps_what_it_was_given(void **state)
 	assert_int_equal(q->state, QUERY_WAITING);
 	assert_int_equal(q->origin.token, 77);
 	assert_int_equal(q->origin.max, 1232);
+	assert_true(addr_same(&q->origin.peer, &origin.peer));
 	assert_int_equal(q->facts.question_end, 33);
 	assert_true(q->facts.dnssec_ok);
 	assert_int_equal(q->opened_ms, 12345);
-	assert_int_equal(q->asked | q->hoped | q->tries | q->bare | q->late, 0);
+	assert_int_equal(q->asked | q->hoped | q->tries | q->bare | q->late | q->refused | q->tried, 0);
 	assert_int_equal(q->len, 100);
 	assert_ptr_not_equal(q->msg, msg);
 	assert_memory_equal(q->msg, msg, 100);
@@ -116,13 +135,14 @@ a_reopened_slot_remembers_nothing(void **state)
 	q->asked = 3;
 	q->hoped = 4;
 	q->tries = 2;
-	q->bare = 1;
+	q->bare = q->refused = q->tried = 1;
 	query_make_late(&t, q);
 	query_free(&t, q);
 	again = open_one(60, 2);
 	assert_ptr_equal(again, q);
 	assert_int_equal(again->state, QUERY_WAITING);
 	assert_int_equal(again->asked | again->hoped | again->tries | again->bare | again->late, 0);
+	assert_int_equal(again->refused | again->tried, 0);
 	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), again);
 	free(block);
 }
@@ -290,6 +310,193 @@ no_long_place_costs_no_slot(void **state)
 	free(block);
 }
 
+/* ---- Fairness --------------------------------------------------------------------------------- */
+
+#define SPARE QUERIES_SPARE(SLOTS)
+#define SHARE QUERIES_SHARE(SLOTS)
+
+/* Opens for one client until it gets no more.  Returns how many it got. */
+static unsigned
+open_all(struct addr peer, size_t len)
+{
+	unsigned n = 0;
+
+	while (n <= SLOTS && open_by(peer, len, 0) != NULL)
+		n++;
+	return n;
+}
+
+static void
+one_client_does_not_get_the_last_eighth(void **state)
+{
+	void *block = start(SLOTS, fill);
+
+	(void)state;
+	assert_int_equal(open_all(address(1), 20), SLOTS - SPARE);
+	assert_int_equal(t.open, SLOTS - SPARE);
+	for (unsigned i = 0; i < SPARE; i++)
+		assert_non_null(open_by(address(100 + i), 20, 0));
+	assert_null(open_by(address(100), 20, 0));
+	assert_int_equal(t.open, SLOTS);
+	free(block);
+}
+
+static void
+the_last_eighth_is_for_who_holds_less_than_a_quarter(void **state)
+{
+	void *block = start(SLOTS, fill);
+
+	(void)state;
+	for (unsigned i = 0; i < SHARE - 1; i++)
+		assert_non_null(open_by(address(1), 20, 0));
+	assert_int_equal(open_all(address(2), 20), SLOTS - SPARE - (SHARE - 1));
+	assert_non_null(open_by(address(1), 20, 0));
+	assert_null(open_by(address(1), 20, 0));
+	assert_non_null(open_by(address(3), 20, 0));
+	free(block);
+}
+
+/* While there is room for all, one client may have it. */
+static void
+before_that_nobody_is_counted(void **state)
+{
+	void *block = start(QUERIES_MAX, fill);
+	unsigned n = 0;
+
+	(void)state;
+	while (open_by(address(1), 20, 0) != NULL)
+		n++;
+	assert_int_equal(n, QUERIES_MAX - QUERIES_SPARE(QUERIES_MAX));
+	free(block);
+}
+
+static void
+what_is_served_does_not_count_any_more(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *last = NULL;
+
+	(void)state;
+	clients = 100;
+	open_all(address(1), 20);
+	/* Two in three are spent, the others free; then others fill the table but for two slots. */
+	for (unsigned i = 0; i < SLOTS - SPARE - (SHARE - 1); i++) {
+		query_first(&t, QUERY_LIST_FRESH)->asked = i % 3 != 0;
+		query_end(&t, query_first(&t, QUERY_LIST_FRESH));
+	}
+	while (t.open < SLOTS - 2) {
+		last = open_one(20, 1);
+		assert_non_null(last);
+	}
+	assert_non_null(open_by(address(1), 20, 1));
+	/* Now it holds its quarter: neither the free slot nor another's end helps it. */
+	assert_null(open_by(address(1), 20, 1));
+	query_free(&t, last);
+	assert_null(open_by(address(1), 20, 1));
+	query_end(&t, query_first(&t, QUERY_LIST_FRESH)); /* its own oldest */
+	assert_non_null(open_by(address(1), 20, 1));
+	free(block);
+}
+
+/* Late queries are held as well. */
+static void
+a_late_query_still_counts(void **state)
+{
+	void *block = start(SLOTS, fill);
+
+	(void)state;
+	open_all(address(1), 20);
+	while (query_first(&t, QUERY_LIST_FRESH) != NULL)
+		query_make_late(&t, query_first(&t, QUERY_LIST_FRESH));
+	assert_null(open_by(address(1), 20, 0));
+	assert_non_null(open_by(address(2), 20, 0));
+	free(block);
+}
+
+static void
+all_addresses_of_an_ipv6_network_are_one_client(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct addr peer;
+
+	(void)state;
+	assert_int_equal(addr_parse(&peer, "2001:db8:0:1::"), 0);
+	for (unsigned i = 0; i < SLOTS - SPARE; i++) {
+		peer.ip[8] = peer.ip[15] = (uint8_t)i;
+		assert_non_null(open_by(peer, 20, 0));
+	}
+	peer.ip[8] = peer.ip[15] = 255;
+	assert_null(open_by(peer, 20, 0));
+	peer.ip[7] = 2; /* the next network */
+	assert_non_null(open_by(peer, 20, 0));
+	free(block);
+}
+
+static void
+neither_port_nor_connection_make_another_client(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct origin from = {.peer = address(1)};
+
+	(void)state;
+	for (unsigned i = 0; i < SLOTS - SPARE; i++) {
+		from.token = i;
+		from.peer.port = (uint16_t)(1024 + i);
+		assert_non_null(query_open(&t, &from, msg, 20, &facts, 0));
+	}
+	from.token = from.peer.port = 9999;
+	assert_null(query_open(&t, &from, msg, 20, &facts, 0));
+	free(block);
+}
+
+static void
+the_last_long_places_are_kept_for_others_too(void **state)
+{
+	void *block = start(SLOTS, fill);
+	const unsigned spare = QUERIES_SPARE(QUERIES_LONG);
+
+	(void)state;
+	assert_int_equal(open_all(address(1), QUERY_SHORT + 1), QUERIES_LONG - spare);
+	assert_int_equal(t.free_places, spare);
+	assert_non_null(open_by(address(1), QUERY_SHORT, 0)); /* what is short needs no place */
+	for (unsigned i = 0; i < spare; i++)
+		assert_non_null(open_by(address(100 + i), QUERY_MSG_MAX, 0));
+	assert_null(open_by(address(200), QUERY_MSG_MAX, 0));
+	free(block);
+}
+
+/* Two addresses in one bucket share what one may have: nobody shall be able to choose such. */
+static void
+who_shares_a_bucket_is_another_matter_in_each_run(void **state)
+{
+	static uint8_t bucket[2][4096];
+	unsigned shared = 0, still = 0;
+
+	(void)state;
+	for (unsigned run = 0; run < 2; run++) {
+		void *block = calloc(1, query_memory(SLOTS));
+
+		assert_non_null(block);
+		seed = 1000 + run;
+		query_init(&t, block, SLOTS, fill);
+		for (uint32_t i = 0; i < 4096; i++) {
+			struct query *q = open_by(address(i * 77), 20, 0);
+
+			assert_non_null(q);
+			bucket[run][i] = q->bucket;
+			query_free(&t, q);
+		}
+		free(block);
+	}
+	for (unsigned i = 1; i < 4096; i++)
+		if (bucket[0][i] == bucket[0][0]) {
+			shared++;
+			still += bucket[1][i] == bucket[1][0];
+		}
+	assert_in_range(shared, 4, 64); /* one in 256 */
+	assert_in_range(still, 0, shared / 4);
+}
+
 /* ---- Lists ------------------------------------------------------------------------------------ */
 
 static void
@@ -435,11 +642,17 @@ struct reference {
 	enum query_list list;
 	uint16_t id, len;
 	uint8_t mark;
+	uint32_t client;
 	uint64_t order; /* place in its list: when it was appended */
 };
 
+#define CLIENTS 8u
+
 static struct reference ref[SLOTS];
 static uint64_t orders;
+static unsigned long_in_eight;
+static struct addr client[CLIENTS]; /* no two of them in one bucket */
+static unsigned times_full, times_unfair, times_no_place, times_unfair_long;
 
 static struct reference *
 ref_of(const struct query *q)
@@ -470,6 +683,28 @@ ref_long(void)
 	return n;
 }
 
+static unsigned
+ref_held(uint32_t by)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		n += ref[i].q != NULL && ref[i].list != QUERY_LIST_SPENT && ref[i].client == by;
+	return n;
+}
+
+/* bounds.h: the last eighth of the table, or of the long places, is for clients that hold less than a
+ * quarter of it. */
+static bool
+ref_is_fair(uint32_t by, bool is_long)
+{
+	bool scarce = ref_count(false) >= SLOTS - SLOTS / 8;
+
+	if (is_long)
+		scarce = scarce || QUERIES_LONG - ref_long() <= QUERIES_LONG / 8;
+	return !scarce || ref_held(by) < (is_long ? QUERIES_LONG / 4 : SLOTS / 4);
+}
+
 static struct reference *
 ref_oldest(enum query_list list)
 {
@@ -492,23 +727,31 @@ ref_any(void)
 static void
 random_open(uint64_t now)
 {
-	size_t len = chance() % 4 == 0 ? 1 + chance() % QUERY_MSG_MAX : 1 + chance() % QUERY_SHORT;
+	size_t len = 1 + chance() % (chance() % 8 < long_in_eight ? QUERY_MSG_MAX : QUERY_SHORT);
 	bool full = ref_count(false) == SLOTS, no_place = len > QUERY_SHORT && ref_long() == QUERIES_LONG;
 	struct reference *r, *oldest = ref_oldest(QUERY_LIST_SPENT);
 	bool gives_way = ref_count(false) + ref_count(true) == SLOTS && oldest != NULL;
+	uint32_t by = chance() % 3 == 0 ? 0 : chance() % CLIENTS; /* the first asks more than the others */
+	bool unfair = !ref_is_fair(by, len > QUERY_SHORT);
 	uint8_t mark = (uint8_t)chance();
 	struct query *q;
 
 	memset(msg, mark, len);
-	q = open_one(len, now);
+	q = open_by(client[by], len, now);
+	if (full || no_place || unfair) {
+		times_full += full;
+		times_no_place += no_place;
+		times_unfair += !full && unfair && len <= QUERY_SHORT;
+		times_unfair_long += !no_place && unfair && len > QUERY_SHORT;
+		assert_null(q);
+		if (gives_way) /* not for this */
+			assert_ptr_equal(query_by_id(&t, oldest->id), oldest->q);
+		return;
+	}
 	if (gives_way && query_by_id(&t, oldest->id) != oldest->q)
 		oldest->q = NULL;
 	else if (gives_way && q != NULL && oldest->q == q)
 		oldest->q = NULL; /* the new one took its slot and, by chance, its ID */
-	if (full || no_place) {
-		assert_null(q);
-		return;
-	}
 	if (q == NULL) {
 		fail();
 		return;
@@ -518,7 +761,7 @@ random_open(uint64_t now)
 		;
 	for (unsigned i = 0; i < SLOTS; i++)
 		assert_false(ref[i].q != NULL && ref[i].id == q->id);
-	*r = (struct reference){q, QUERY_LIST_FRESH, q->id, (uint16_t)len, mark, orders++};
+	*r = (struct reference){q, QUERY_LIST_FRESH, q->id, (uint16_t)len, mark, by, orders++};
 }
 
 static void
@@ -577,6 +820,24 @@ check_all(void)
 	}
 }
 
+/* Addresses of which no two lie in one bucket: the reference counts clients, not buckets. */
+static void
+choose_clients(void)
+{
+	bool taken[ORIGIN_BUCKETS] = {false};
+	unsigned n = 0;
+
+	for (uint32_t i = 0; n < CLIENTS; i++) {
+		struct query *q = open_by(address(i), 20, 0);
+
+		assert_non_null(q);
+		if (!taken[q->bucket])
+			client[n++] = address(i);
+		taken[q->bucket] = true;
+		query_free(&t, q);
+	}
+}
+
 static void
 random_steps_agree_with_a_plain_reference(void **state)
 {
@@ -585,10 +846,12 @@ random_steps_agree_with_a_plain_reference(void **state)
 
 	(void)state;
 	memset(ref, 0, sizeof(ref));
+	choose_clients();
 	for (uint32_t i = 0; i < 1000000; i++) {
-		/* Seasons, so that the table is at times empty and at times full. */
+		/* Seasons, so that the table and its long places are at times empty and at times full. */
 		uint32_t what = chance() % 16, opens = i / 1000 % 2 == 0 ? 9 : 5;
 
+		long_in_eight = i / 1000 % 3 == 0 ? 8 : 2;
 		if (what < opens) {
 			random_open(i);
 		} else if ((r = ref_any()) != NULL) {
@@ -607,6 +870,8 @@ random_steps_agree_with_a_plain_reference(void **state)
 			check_all();
 	}
 	check_all();
+	/* It was all met, and often. */
+	assert_true(times_full > 100 && times_unfair > 100 && times_no_place > 100 && times_unfair_long > 100);
 	free(block);
 }
 
@@ -625,6 +890,15 @@ main(void)
 		cmocka_unit_test(long_places_are_used_up_and_given_back),
 		cmocka_unit_test(a_spent_query_lets_its_long_place_go),
 		cmocka_unit_test(no_long_place_costs_no_slot),
+		cmocka_unit_test(one_client_does_not_get_the_last_eighth),
+		cmocka_unit_test(the_last_eighth_is_for_who_holds_less_than_a_quarter),
+		cmocka_unit_test(before_that_nobody_is_counted),
+		cmocka_unit_test(what_is_served_does_not_count_any_more),
+		cmocka_unit_test(a_late_query_still_counts),
+		cmocka_unit_test(all_addresses_of_an_ipv6_network_are_one_client),
+		cmocka_unit_test(neither_port_nor_connection_make_another_client),
+		cmocka_unit_test(the_last_long_places_are_kept_for_others_too),
+		cmocka_unit_test(who_shares_a_bucket_is_another_matter_in_each_run),
 		cmocka_unit_test(lists_are_in_order_of_age),
 		cmocka_unit_test(a_query_may_be_ended_inside_a_walk),
 		cmocka_unit_test(a_query_nobody_has_is_free_at_its_end),

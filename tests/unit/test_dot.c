@@ -827,6 +827,194 @@ a_server_that_comes_back_in_time_answers_who_waited(void **state)
 	assert_null(dot->up.trouble);
 }
 
+/* Another upstream behind dot, that takes everything. */
+static struct world_up *
+add_other(void)
+{
+	struct world_up *other = &world.up[1];
+
+	memset(other, 0, sizeof(*other));
+	other->up.send = world_send;
+	other->up.keepalive = world_keepalive;
+	proxy_add_upstream(&world.proxy, &other->up);
+	return other;
+}
+
+/* Others may be well: after a failure nobody is made to wait for what may fail again. */
+static void
+while_it_is_tried_again_others_are_asked(void **state)
+{
+	struct world_up *other;
+
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	other = add_other();
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_RESTING);
+	assert_int_equal(other->count, 1);
+	peer_listen(16);
+	pass(DOT_REST_MIN_MS * 5 / 4);
+	assert_int_equal(dot->state, DOT_IDLE);
+	ask(2, "www.example");
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	assert_int_equal(other->count, 2);
+	UNTIL(dot->state == DOT_SHAKING);
+	ask(3, "www.example");
+	assert_int_equal(other->count, 3);
+	UNTIL(dot->state == DOT_READY);
+	ask(4, "www.example");
+	assert_int_equal(other->count, 3);
+	UNTIL(peer.count == 1);
+	assert_int_equal(dot->failures, 0);
+	/* The next connection is one that is waited for. */
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	dot_close(dot);
+	ask(5, "www.example");
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	assert_int_equal(other->count, 3);
+}
+
+/* Where there is no other, the question waits, and goes out as soon as the connection stands. */
+static void
+while_it_is_tried_again_a_question_may_wait(void **state)
+{
+	struct query *q;
+
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_RESTING);
+	peer_listen(16);
+	pass(DOT_REST_MIN_MS * 5 / 4);
+	assert_int_equal(dot->state, DOT_CONNECTING); /* the question that waits has brought it on */
+	q = query_first(&world.proxy.table, QUERY_LIST_FRESH);
+	assert_int_equal(q->hoped, 0);
+	assert_int_equal(dot->up.send(&dot->up, m.buf, m.len), UPSTREAM_DOWN);
+	UNTIL(dot->state == DOT_SHAKING);
+	assert_int_equal(dot->up.send(&dot->up, m.buf, m.len), UPSTREAM_DOWN);
+	UNTIL(peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 1);
+	assert_int_equal(world.proxy.count.answered, 1);
+	assert_int_equal(world.proxy.count.again, 0);
+}
+
+/* A certificate does not get better in a quarter of a second. */
+static void
+a_rest_after_certificate_trouble_is_long(void **state)
+{
+	uint64_t expected = DOT_REST_DISTRUST_MS;
+
+	(void)state;
+	start_with("other.example");
+	for (int i = 0; i < 6; i++) {
+		uint64_t rest;
+
+		ask(1, "www.example");
+		UNTIL(dot->state == DOT_RESTING);
+		rest = dot->rest_until - now.mono_ms;
+		assert_in_range(rest, expected, expected + expected / 4);
+		world_forget(&world.udp, 1);
+		peer_hang_up();
+		pass(rest);
+		assert_int_equal(dot->state, DOT_IDLE);
+		expected = expected * 2 < DOT_REST_MAX_MS ? expected * 2 : DOT_REST_MAX_MS;
+	}
+	/* Other trouble rests as ever. */
+	start();
+	peer.mute = true;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_SHAKING && peer.raw_len > 0);
+	peer_hang_up();
+	UNTIL(dot->state == DOT_RESTING);
+	assert_in_range(dot->rest_until - now.mono_ms, DOT_REST_MIN_MS, DOT_REST_MIN_MS * 5 / 4);
+}
+
+/* What was written to standard error while it is a pipe, and how many lines of it are about dot. */
+static unsigned
+lines_of(int fd, char *text, size_t cap)
+{
+	ssize_t n = read(fd, text, cap - 1);
+	unsigned lines = 0;
+
+	text[n > 0 ? n : 0] = '\0';
+	for (const char *p = text; (p = strstr(p, ": dot ")) != NULL; p++)
+		lines++;
+	return lines;
+}
+
+static void
+rest_is_over(void)
+{
+	world_forget(&world.udp, 1);
+	pass(dot->rest_until - now.mono_ms);
+	assert_int_equal(dot->state, DOT_IDLE);
+}
+
+/* Trouble is told when it begins, when its words change, and at growing distances. */
+static void
+trouble_is_told_at_growing_distances(void **state)
+{
+	static const char *const expected[20] = {
+		[1] = "connection refused; resting ",
+		[2] = "connection refused; 2 failures in a row",
+		[4] = "connection refused; 4 failures in a row",
+		[8] = "connection refused; 8 failures in a row",
+		[11] = "closes the connection during the handshake; resting ",
+		[16] = "closes the connection during the handshake; 16 failures in a row",
+	};
+	int before = dup(STDERR_FILENO), fd[2];
+	char text[17][4096];
+	unsigned lines[17], after;
+
+	(void)state;
+	start();
+	close(peer.listening);
+	peer.listening = -1;
+	assert_int_equal(pipe2(fd, O_NONBLOCK), 0);
+	fflush(NULL);
+	dup2(fd[1], STDERR_FILENO);
+	log_set_level(LOG_LEVEL_INFO);
+	for (unsigned i = 1; i <= 16; i++) {
+		log_tick(now.mono_ms);
+		if (i == 11) {
+			peer_listen(16);
+			peer.mute = true;
+		}
+		ask(1, "www.example");
+		if (i >= 11) {
+			UNTIL(dot->state == DOT_SHAKING && peer.raw_len > 0);
+			peer_hang_up();
+		}
+		UNTIL(dot->state == DOT_RESTING);
+		lines[i] = lines_of(fd[0], text[i], sizeof(text[i]));
+		rest_is_over();
+	}
+	peer.mute = false;
+	ask(1, "www.example");
+	UNTIL(dot->state == DOT_READY);
+	after = lines_of(fd[0], text[0], sizeof(text[0]));
+	dup2(before, STDERR_FILENO);
+	log_set_level(LOG_LEVEL_ERROR);
+	close(before);
+	close(fd[0]);
+	close(fd[1]);
+	for (unsigned i = 1; i <= 16; i++) {
+		assert_int_equal(lines[i], expected[i] != NULL);
+		if (expected[i] != NULL)
+			assert_non_null(strstr(text[i], expected[i]));
+	}
+	/* And that it is over, and how long it took. */
+	assert_int_equal(after, 1);
+	assert_non_null(strstr(text[0], "connected"));
+	assert_non_null(strstr(text[0], "16 failures before"));
+}
+
 static void
 a_handshake_that_stalls_is_given_up(void **state)
 {
@@ -895,8 +1083,27 @@ a_connection_that_does_not_come_about_is_given_up(void **state)
 		close(filler[i]);
 }
 
+/* It has never answered: the next one would not either. */
 static void
-a_silent_server_is_given_up(void **state)
+a_server_silent_from_the_start_is_given_up(void **state)
+{
+	(void)state;
+	start();
+	ask(2, "www.example");
+	UNTIL(peer.count == 1);
+	assert_true(turn() == now.mono_ms + DOT_STALL_MS);
+	pass(DOT_STALL_MS - 1);
+	assert_int_equal(dot->state, DOT_READY);
+	pass(1);
+	assert_int_equal(dot->state, DOT_RESTING);
+	assert_string_equal(dot->up.trouble, "silent for 3000 ms with questions open");
+	assert_true(dot->rest_until > now.mono_ms);
+}
+
+/* A router on the way forgot the connection: the server is well, and its clients wait no longer than
+ * they have to. */
+static void
+a_connection_that_falls_silent_is_renewed_at_once(void **state)
 {
 	(void)state;
 	start_ready();
@@ -907,8 +1114,78 @@ a_silent_server_is_given_up(void **state)
 	pass(DOT_STALL_MS - 1);
 	assert_int_equal(dot->state, DOT_READY);
 	pass(1);
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	assert_null(dot->up.trouble);
+	assert_int_equal(dot->failures, 0);
+	peer_hang_up();
+	UNTIL(peer.accepted == 2 && peer.count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 2);
+	assert_int_equal(world.proxy.count.answered, 2);
+	/* The new one has to prove itself again. */
+	ask(3, "www.example");
+	UNTIL(peer.count == 1);
+	pass(DOT_STALL_MS);
+	assert_int_equal(dot->state, DOT_CONNECTING);
+	peer_hang_up();
+	UNTIL(peer.accepted == 3 && peer.count == 1);
+	ask(4, "www.example");
+	pass(DOT_STALL_MS);
 	assert_int_equal(dot->state, DOT_RESTING);
-	assert_string_equal(dot->trouble, "silent for 3000 ms with 1 questions open");
+}
+
+/* The server dropped one question and answers others: that is no silence. */
+static void
+a_dropped_question_costs_no_connection(void **state)
+{
+	uint64_t begun;
+
+	(void)state;
+	start_ready();
+	begun = now.mono_ms;
+	ask(2, "dropped.example");
+	UNTIL(peer.count == 1);
+	for (unsigned i = 0; i < 20; i++) {
+		pass(1000);
+		ask(100 + i, "www.example");
+		UNTIL(peer.count == 2);
+		assert_int_equal(dot->waiting_ms, i == 0 ? begun : now.mono_ms);
+		pass(500);
+		peer_answer(1);
+		UNTIL(world.proxy.count.answered == 2 + i);
+		assert_int_equal(dot->waiting_ms, 0);
+		assert_int_equal(dot->state, DOT_READY);
+	}
+	assert_int_equal(world.proxy.count.failed, 1);
+	assert_int_equal(peer.accepted, 1);
+	/* The silence that comes then is counted from the next question. */
+	pass(1000);
+	ask(200, "www.example");
+	assert_true(turn() == now.mono_ms + DOT_STALL_MS);
+	pass(DOT_STALL_MS - 1);
+	assert_int_equal(dot->state, DOT_READY);
+	pass(1);
+	assert_int_not_equal(dot->state, DOT_READY);
+}
+
+/* Who goes on asking does not put the end off. */
+static void
+the_stall_runs_from_the_first_question(void **state)
+{
+	uint64_t begun;
+
+	(void)state;
+	start_ready();
+	begun = now.mono_ms;
+	for (unsigned i = 0; i < 5; i++) {
+		ask(10 + i, "www.example");
+		assert_true(turn() == begun + DOT_STALL_MS);
+		pass(500);
+	}
+	UNTIL(peer.count == 5);
+	pass(500);
+	assert_int_equal(now.mono_ms, begun + DOT_STALL_MS);
+	assert_int_not_equal(dot->state, DOT_READY);
 }
 
 static void
@@ -976,6 +1253,52 @@ questions_wait_for_a_server_that_does_not_read(void **state)
 	assert_int_equal(peer.accepted, 1);
 }
 
+/* Whether records wait for the socket. */
+static bool
+output_waits(void)
+{
+	return dot->out_len > 0 || tls_wants_drain(dot->tls);
+}
+
+/* The socket takes all that was gathered at the end of a turn: nothing would wake the loop for those
+ * who were told SOON, so it does not sleep. */
+static void
+room_made_at_the_end_of_a_turn_is_used_in_the_next(void **state)
+{
+	unsigned asked = 1, late;
+	int small = 4096;
+
+	(void)state;
+	start();
+	setsockopt(peer.listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	ask(1, "www.example");
+	UNTIL(peer.count == 1);
+	peer.deaf = true;
+	setsockopt(dot->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	while (!dot->blocked && asked < 1500)
+		ask(++asked, "www.example");
+	assert_true(dot->blocked);
+	assert_int_equal(query_first(&world.proxy.table, QUERY_LIST_FRESH)->origin.token, 1);
+	/* Who comes later is told SOON too, and does not go before. */
+	late = asked + 1;
+	ask(late, "late.example");
+	peer.deaf = false;
+	for (int i = 0; i < 2000 && output_waits(); i++) {
+		peer_turn();
+		member.flush(member.self);
+	}
+	assert_false(output_waits());
+	assert_true(dot->blocked);
+	assert_true(turn() == 0);
+	assert_false(dot->blocked);
+	UNTIL(peer.count == late);
+	assert_int_equal(peer.got[late - 1].msg[DNS_HEADER + 1], 'l');
+	while (peer.count > 0)
+		peer_answer(0);
+	UNTIL(world.udp.replies == late);
+	assert_int_equal(world.proxy.count.again, 0);
+}
+
 /* ---- Set-up ----------------------------------------------------------------------------------- */
 
 static int
@@ -1038,13 +1361,21 @@ main(void)
 		cmocka_unit_test(rests_grow_to_a_bound),
 		cmocka_unit_test(a_success_makes_the_next_rest_short),
 		cmocka_unit_test(a_server_that_comes_back_in_time_answers_who_waited),
+		cmocka_unit_test(while_it_is_tried_again_others_are_asked),
+		cmocka_unit_test(while_it_is_tried_again_a_question_may_wait),
+		cmocka_unit_test(a_rest_after_certificate_trouble_is_long),
+		cmocka_unit_test(trouble_is_told_at_growing_distances),
 		cmocka_unit_test(a_handshake_that_stalls_is_given_up),
 		cmocka_unit_test(a_handshake_that_drips_is_given_up),
 		cmocka_unit_test(a_connection_that_does_not_come_about_is_given_up),
-		cmocka_unit_test(a_silent_server_is_given_up),
+		cmocka_unit_test(a_server_silent_from_the_start_is_given_up),
+		cmocka_unit_test(a_connection_that_falls_silent_is_renewed_at_once),
+		cmocka_unit_test(a_dropped_question_costs_no_connection),
+		cmocka_unit_test(the_stall_runs_from_the_first_question),
 		cmocka_unit_test(what_speaks_no_tls_is_said_in_words),
 		cmocka_unit_test(a_close_during_the_handshake_is_said_in_words),
 		cmocka_unit_test(questions_wait_for_a_server_that_does_not_read),
+		cmocka_unit_test(room_made_at_the_end_of_a_turn_is_used_in_the_next),
 	};
 
 	return cmocka_run_group_tests_name("dot", tests, make_keys, drop_keys);

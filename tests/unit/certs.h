@@ -163,7 +163,9 @@ der_spki(struct made_der *d, const struct made_key *k)
 
 /* ---- Certificates ----------------------------------------------------------------------------- */
 
-enum made_eku { MADE_NO_EKU, MADE_EKU_SERVER, MADE_EKU_CLIENT, MADE_EKU_ANY, MADE_EKU_BOTH };
+enum made_eku { MADE_NO_EKU, MADE_EKU_SERVER, MADE_EKU_CLIENT, MADE_EKU_ANY, MADE_EKU_BOTH, MADE_EKU_MAIL };
+
+enum made_constraints { MADE_NO_CONSTRAINTS, MADE_CONSTRAINTS, MADE_CRITICAL_CONSTRAINTS };
 
 /* What is left 0 takes the sense of its comment. */
 struct cert_wish {
@@ -175,6 +177,7 @@ struct cert_wish {
 	size_t san_filler;	       /* octets of further names, to make it large */
 	int64_t not_before, not_after; /* 0 = MADE_NOT_BEFORE, MADE_NOT_AFTER */
 	enum made_eku eku;
+	enum made_constraints constraints; /* a nameConstraints extension that permits "example" */
 	bool ca;
 	bool sha1;     /* signed with SHA-1 */
 	bool critical; /* has a critical extension that nobody knows */
@@ -273,7 +276,30 @@ der_eku(struct made_der *d, enum made_eku eku)
 		DER_OID(d, "\x2b\x06\x01\x05\x05\x07\x03\x01");
 	if (eku == MADE_EKU_ANY)
 		DER_OID(d, "\x55\x1d\x25\x00");
+	if (eku == MADE_EKU_MAIL)
+		DER_OID(d, "\x2b\x06\x01\x05\x05\x07\x03\x04");
 	der_close(d, list);
+	der_close(d, value);
+	der_close(d, ext);
+}
+
+/* RFC 5280 section 4.2.1.10. */
+static inline void
+der_constraints(struct made_der *d, bool critical)
+{
+	size_t ext = der_open(d, 0x30), value, constraints, permitted, subtree;
+
+	DER_OID(d, "\x55\x1d\x1e");
+	if (critical)
+		der_put(d, 0x01, "\xff", 1);
+	value = der_open(d, 0x04);
+	constraints = der_open(d, 0x30);
+	permitted = der_open(d, 0xa0);
+	subtree = der_open(d, 0x30);
+	der_put(d, 0x82, "example", 7);
+	der_close(d, subtree);
+	der_close(d, permitted);
+	der_close(d, constraints);
 	der_close(d, value);
 	der_close(d, ext);
 }
@@ -293,6 +319,8 @@ der_extensions(struct made_der *d, const struct cert_wish *w)
 		der_san(d, w);
 	if (w->eku != MADE_NO_EKU)
 		der_eku(d, w->eku);
+	if (w->constraints != MADE_NO_CONSTRAINTS)
+		der_constraints(d, w->constraints == MADE_CRITICAL_CONSTRAINTS);
 	if (w->critical)
 		der_octets(d, unknown, sizeof(unknown));
 	if (d->len == list) { /* an empty list is not allowed: an extension that says nothing */

@@ -161,7 +161,7 @@ usages_are_read(void **state)
 		bool has, server;
 	} cases[] = {
 		{MADE_NO_EKU, false, false}, {MADE_EKU_SERVER, true, true}, {MADE_EKU_CLIENT, true, false},
-		{MADE_EKU_ANY, true, true},  {MADE_EKU_BOTH, true, true},
+		{MADE_EKU_ANY, true, true},  {MADE_EKU_BOTH, true, true},   {MADE_EKU_MAIL, true, false},
 	};
 	struct cert_wish w = good();
 
@@ -191,6 +191,27 @@ a_ca_and_alternative_names_are_seen(void **state)
 	w.v1 = true;
 	read_wish(&w);
 	assert_false(facts.has_san || facts.is_ca || facts.has_eku);
+}
+
+static void
+name_constraints_are_seen_critical_or_not(void **state)
+{
+	static const enum made_constraints cases[] = {MADE_NO_CONSTRAINTS, MADE_CONSTRAINTS,
+						      MADE_CRITICAL_CONSTRAINTS};
+	struct cert_wish w = good();
+
+	(void)state;
+	w.ca = true;
+	w.eku = MADE_EKU_SERVER;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		w.constraints = cases[i];
+		read_wish(&w);
+		assert_int_equal(facts.has_name_constraints, cases[i] != MADE_NO_CONSTRAINTS);
+		assert_true(facts.has_san && facts.is_ca && facts.server_auth);
+	}
+	w.v1 = true;
+	read_wish(&w);
+	assert_false(facts.has_name_constraints);
 }
 
 static void
@@ -418,6 +439,7 @@ main(void)
 		cmocka_unit_test(days_of_four_centuries_are_read),
 		cmocka_unit_test(usages_are_read),
 		cmocka_unit_test(a_ca_and_alternative_names_are_seen),
+		cmocka_unit_test(name_constraints_are_seen_critical_or_not),
 		cmocka_unit_test(large_certificates_are_read),
 		cmocka_unit_test(cut_at_any_length_it_is_none),
 		cmocka_unit_test(octets_behind_it_make_it_none),

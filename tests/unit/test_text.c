@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* text_make() against snprintf(), which knows how it should look. */
+#include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,6 +57,35 @@ what_does_not_fit_is_cut_and_the_whole_length_returned(void **state)
 	assert_string_equal(out, "");
 }
 
+/* Not what snprintf() makes of it, which nobody needs; but nothing is written outside. */
+static void
+a_width_below_zero_is_none(void **state)
+{
+	static const int widths[] = {-1, -5, INT_MIN};
+	char out[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+		memset(out, 'z', sizeof(out));
+		assert_int_equal(text_make(out, sizeof(out), "[%*d][%*s]", widths[i], 42, widths[i], "abc"), 9);
+		assert_string_equal(out, "[42][abc]");
+		assert_int_equal(out[10], 'z');
+	}
+	SAME("[%*d][%*s]", 5, 42, 0, "abc");
+}
+
+static void
+errors_have_words_or_their_number(void **state)
+{
+	(void)state;
+	assert_string_equal(text_error(ECONNREFUSED), "connection refused");
+	assert_string_equal(text_error(EHOSTUNREACH), "no route to host");
+	assert_string_equal(text_error(9999), "error 9999");
+	assert_string_equal(text_error(0), "error 0");
+	assert_string_equal(text_error(INT_MIN), "error -2147483648");
+	assert_string_equal(text_error(INT_MAX), "error 2147483647");
+}
+
 int
 main(void)
 {
@@ -62,6 +93,8 @@ main(void)
 		cmocka_unit_test(numbers_read_as_snprintf_writes_them),
 		cmocka_unit_test(strings_are_padded_and_cut),
 		cmocka_unit_test(what_does_not_fit_is_cut_and_the_whole_length_returned),
+		cmocka_unit_test(a_width_below_zero_is_none),
+		cmocka_unit_test(errors_have_words_or_their_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -501,6 +501,147 @@ a_certificate_for_clients_only_is_refused(void **state)
 	(void)state;
 	w.eku = MADE_EKU_CLIENT;
 	assert_distrusts(&w, "certificate is not for servers (extended key usage)");
+	w.eku = MADE_EKU_MAIL;
+	assert_distrusts(&w, "certificate is not for servers (extended key usage)");
+}
+
+#define NOT_FOR_SERVERS "certificate is not for servers (extended key usage)"
+#define CONSTRAINED "certificate chain holds name constraints, which are not supported"
+
+static void
+assert_chain_refused(const struct cert_wish *ca, const char *words)
+{
+	for (size_t len = 2; len <= 3; len++) {
+		serve_chain(ca, len);
+		shake(NAME, MADE_NOW);
+		assert_refused(words);
+		assert_true(tls_distrusts(client));
+	}
+}
+
+/* RFC 5280 section 4.2.1.12: what a CA is for goes for all it signs. */
+static void
+an_intermediate_that_is_not_for_servers_is_refused(void **state)
+{
+	struct cert_wish ca = good_ca();
+
+	(void)state;
+	ca.eku = MADE_EKU_MAIL;
+	assert_chain_refused(&ca, NOT_FOR_SERVERS);
+	ca.eku = MADE_EKU_CLIENT;
+	assert_chain_refused(&ca, NOT_FOR_SERVERS);
+}
+
+static void
+an_intermediate_for_servers_or_for_anything_is_accepted(void **state)
+{
+	static const enum made_eku cases[] = {MADE_NO_EKU, MADE_EKU_SERVER, MADE_EKU_BOTH, MADE_EKU_ANY};
+	struct cert_wish ca = good_ca();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ca.eku = cases[i];
+		serve_chain(&ca, 2);
+		assert_int_equal(shake(NAME, MADE_NOW), TLS_OPEN);
+	}
+}
+
+/* RFC 5280 section 4.2.1.10: they bind whether critical or not, and the library looks at none; these
+ * would even permit the name. */
+static void
+an_intermediate_with_name_constraints_is_refused(void **state)
+{
+	struct cert_wish ca = good_ca(), w = good();
+
+	(void)state;
+	ca.constraints = MADE_CONSTRAINTS;
+	assert_chain_refused(&ca, CONSTRAINED);
+	ca.constraints = MADE_CRITICAL_CONSTRAINTS;
+	assert_chain_refused(&ca, CONSTRAINED);
+	w.constraints = MADE_CONSTRAINTS;
+	assert_distrusts(&w, CONSTRAINED);
+}
+
+/* leaf <- CA <- upper <- root. */
+static void
+serve_long_chain(const struct cert_wish *upper)
+{
+	static struct made_cert top;
+	br_x509_certificate chain[3];
+	struct cert_wish ca = good_ca(), w = good();
+
+	made_cert(&top, upper);
+	ca.issuer = upper->name;
+	ca.signer = upper->key;
+	made_cert(&middle, &ca);
+	w.issuer = ca.name;
+	w.signer = ca.key;
+	made_cert(&leaf, &w);
+	chain[0] = leaf.x509;
+	chain[1] = middle.x509;
+	chain[2] = top.x509;
+	server_init(&server, &key, chain, 3);
+}
+
+static void
+each_intermediate_on_the_way_to_the_anchor_counts(void **state)
+{
+	struct cert_wish upper = good_ca();
+
+	(void)state;
+	upper.name = "Upper CA";
+	upper.key = &other_key;
+	serve_long_chain(&upper);
+	assert_int_equal(shake(NAME, MADE_NOW), TLS_OPEN);
+	upper.eku = MADE_EKU_MAIL;
+	serve_long_chain(&upper);
+	shake(NAME, MADE_NOW);
+	assert_refused(NOT_FOR_SERVERS);
+	upper.eku = MADE_EKU_SERVER;
+	upper.constraints = MADE_CONSTRAINTS;
+	serve_long_chain(&upper);
+	shake(NAME, MADE_NOW);
+	assert_refused(CONSTRAINED);
+	assert_true(tls_distrusts(client));
+}
+
+/* Some servers send the root along, or its twin that an older root has signed.  Once an anchor has
+ * signed, it is no matter what these are for. */
+static void
+what_stands_behind_the_anchor_does_not_count(void **state)
+{
+	static struct made_cert behind;
+	br_x509_certificate chain[3];
+	struct cert_wish ca = good_ca(), w = good();
+	struct cert_wish odd[] = {
+		{.name = "Root", .key = &root_key, .ca = true, .eku = MADE_EKU_MAIL},
+		{.name = "Root", .key = &root_key, .ca = true, .constraints = MADE_CONSTRAINTS},
+		{.name = "Root", .key = &root_key, .ca = true, .constraints = MADE_CRITICAL_CONSTRAINTS},
+		{.name = "Root",
+		 .issuer = "Old",
+		 .key = &root_key,
+		 .signer = &other_key,
+		 .ca = true,
+		 .eku = MADE_EKU_MAIL,
+		 .constraints = MADE_CONSTRAINTS},
+		{.name = "Any", .key = &other_key, .eku = MADE_EKU_CLIENT},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		made_cert(&behind, &odd[i]);
+		serve_chain(&ca, 2);
+		chain[0] = leaf.x509;
+		chain[1] = middle.x509;
+		chain[2] = behind.x509;
+		server_init(&server, &key, chain, 3);
+		assert_int_equal(shake(NAME, MADE_NOW), TLS_OPEN);
+		made_cert(&leaf, &w);
+		chain[0] = leaf.x509;
+		chain[1] = behind.x509;
+		server_init(&server, &key, chain, 2);
+		assert_int_equal(shake(NAME, MADE_NOW), TLS_OPEN);
+	}
 }
 
 static void
@@ -1153,6 +1294,11 @@ main(void)
 		cmocka_unit_test(a_server_without_the_key_is_refused),
 		cmocka_unit_test(a_certificate_for_servers_or_for_anything_is_accepted),
 		cmocka_unit_test(a_certificate_for_clients_only_is_refused),
+		cmocka_unit_test(an_intermediate_that_is_not_for_servers_is_refused),
+		cmocka_unit_test(an_intermediate_for_servers_or_for_anything_is_accepted),
+		cmocka_unit_test(an_intermediate_with_name_constraints_is_refused),
+		cmocka_unit_test(each_intermediate_on_the_way_to_the_anchor_counts),
+		cmocka_unit_test(what_stands_behind_the_anchor_does_not_count),
 		cmocka_unit_test(an_rsa_key_of_1024_bits_is_refused),
 		cmocka_unit_test(a_sha1_signature_is_refused),
 		cmocka_unit_test(an_unknown_critical_extension_is_refused),

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Who is answered."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -84,3 +89,20 @@ def test_only_near_sources_are_allowed_by_default(run, settings, tmp_path):
         "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
         "::1", "fe80::/10", "fc00::/7",
     }
+
+
+NEAR = ["127.0.0.1", "10.1.2.3", "172.31.255.1", "192.168.9.9", "169.254.7.7", "::1", "fd00::7"]
+FAR = ["203.0.113.7", "100.64.0.1", "172.32.0.1", "192.169.0.1", "8.8.8.8", "2001:db8::7", "fec0::1"]
+
+
+def test_by_default_only_near_sources_are_answered():
+    """RFC 5625 section 6.2: from the outside nothing but a refusal is to be had."""
+    here = Path(__file__).parent
+    program = os.environ.get("DNPROXY", str(here.parents[1] / "build/dnproxy"))
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--net", sys.executable, str(here / "public_sources.py"),
+         program, *NEAR, *FAR],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split() for line in done.stdout.splitlines())
+    assert said == {**dict.fromkeys(NEAR, str(wire.NOTIMP)), **dict.fromkeys(FAR, str(REFUSED))}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: MIT */
+/* Stream clients over loopback sockets, a real proxy, one made-up upstream, and time that is a number:
+ * who gets a slot, who loses it, and who may keep what it does not read. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LAW(holds) assert_true(holds)
+#include "log.h"
+#include "proxy_world.h"
+#include "tcp.h"
+
+static struct tcp tcp;
+static struct member member;
+static void *block;
+static uint16_t port;
+
+/* ---- A turn of the loop ----------------------------------------------------------------------- */
+
+static uint64_t
+turn(void)
+{
+	struct now now = {.mono_ms = world.now};
+	struct timeval at_once = {0, 0};
+	struct wants w = {.deadline = UINT64_MAX};
+
+	FD_ZERO(&w.rd);
+	FD_ZERO(&w.wr);
+	member.want(member.self, &w);
+	if (select(w.nfds, &w.rd, &w.wr, NULL, &at_once) <= 0) {
+		FD_ZERO(&w.rd);
+		FD_ZERO(&w.wr);
+	}
+	proxy_tick(&world.proxy, world.now);
+	member.step(member.self, &w, &now);
+	member.flush(member.self);
+	return w.deadline;
+}
+
+#define UNTIL(condition) \
+	do { \
+		for (int i_ = 0; i_ < 2000 && !(condition); i_++) { \
+			turn(); \
+			usleep(100); \
+		} \
+		assert_true(condition); \
+	} while (0)
+
+/* Long enough for whatever is on its way through the loopback interface. */
+static void
+settle(void)
+{
+	for (int i = 0; i < 10; i++) {
+		turn();
+		usleep(300);
+	}
+}
+
+static void
+pass(uint64_t ms)
+{
+	world.now += ms;
+	settle();
+}
+
+static void
+start(uint32_t clients, uint32_t per_address)
+{
+	struct addr at;
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+
+	if (block != NULL)
+		tcp_close(&tcp);
+	free(block);
+	world_start(QUERIES_DEFAULT, 1);
+	assert_int_equal(prefix_parse(&world.allow, "127.0.0.0/8"), 0);
+	block = calloc(1, tcp_memory(clients));
+	assert_non_null(block);
+	tcp_init(&tcp, block, &world.proxy, clients, per_address);
+	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
+	assert_int_equal(tcp_listen(&tcp, &at), 0);
+	assert_int_equal(getsockname(tcp.fd[0], (struct sockaddr *)&sin, &len), 0);
+	port = ntohs(sin.sin_port);
+	member = tcp_member(&tcp);
+}
+
+/* ---- Clients ---------------------------------------------------------------------------------- */
+
+struct client {
+	int fd;
+	char name[10];		  /* of its questions */
+	struct tcp_client *there; /* its slot */
+	size_t got;
+};
+
+/* Knocks from 127.0.0.host; a small buffer of its own makes it one that reads slowly. */
+static struct client
+knock(char letter, unsigned host)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	struct client c = {.fd = socket(AF_INET, SOCK_STREAM, 0), .name = "x.example"};
+	int small = 2048;
+
+	c.name[0] = letter;
+	assert_int_not_equal(c.fd, -1);
+	setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
+	assert_int_equal(bind(c.fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	sin.sin_port = htons(port);
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	fcntl(c.fd, F_SETFL, O_NONBLOCK);
+	return c;
+}
+
+/* Knocks and is let in; our side of the connection gets a small buffer too. */
+static struct client
+enter(char letter)
+{
+	uint16_t count = tcp.count;
+	struct client c = knock(letter, 1);
+	int small = 2048;
+
+	UNTIL(tcp.count == count + 1);
+	c.there = &tcp.client[tcp.last];
+	setsockopt(c.there->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	return c;
+}
+
+/* Sends so many questions in one piece, and waits until they are at the upstream. */
+static void
+ask(struct client *c, unsigned times)
+{
+	static struct made m, all;
+	unsigned count = world.up[0].count;
+
+	all.len = 0;
+	for (unsigned i = 0; i < times; i++) {
+		made_init(&m, i, DNS_RD);
+		made_question(&m, c->name, 1, 1);
+		made_u16(&all, (unsigned)m.len);
+		made_octets(&all, m.buf, m.len);
+	}
+	assert_int_equal(send(c->fd, all.buf, all.len, MSG_NOSIGNAL), all.len);
+	UNTIL(world.up[0].count == count + times);
+}
+
+/* The upstream answers c's oldest question with so many octets in all. */
+static void
+answer(const struct client *c, size_t size)
+{
+	static struct made a;
+	static const uint8_t filler[65535];
+	struct world_sent s;
+	struct dns_question q;
+	unsigned k = 0;
+
+	while (world.up[0].sent[k].msg[DNS_HEADER + 1] != (uint8_t)c->name[0])
+		assert_true(++k < world.up[0].count);
+	s = world_take(0, k);
+	assert_int_equal(dns_read_question(s.msg, s.len, &q), 0);
+	made_init(&a, dns_id(s.msg), DNS_QR | DNS_RD | DNS_RA);
+	made_octets(&a, s.msg + DNS_HEADER, q.end - DNS_HEADER);
+	made_count(&a, MADE_QUESTION, 1);
+	made_rr(&a, MADE_ANSWER, "12>", 65280, 1, 60);
+	made_rdata(&a, filler, size - a.len);
+	proxy_answer(&world.proxy, &world.up[0].up, a.buf, a.len, world.now);
+	turn();
+}
+
+/* Reads up to so many octets.  Returns false at the end of the stream. */
+static bool
+take(struct client *c, size_t most)
+{
+	uint8_t buf[4096];
+
+	while (most > 0) {
+		ssize_t n = recv(c->fd, buf, most < sizeof(buf) ? most : sizeof(buf), 0);
+
+		if (n <= 0)
+			return n == -1 && errno == EAGAIN;
+		c->got += (size_t)n;
+		most -= (size_t)n;
+	}
+	return true;
+}
+
+static bool
+is_open(struct client *c)
+{
+	uint8_t octet;
+	ssize_t n = recv(c->fd, &octet, 1, MSG_PEEK);
+
+	return n > 0 || (n == -1 && errno == EAGAIN);
+}
+
+static bool
+has_answer(struct client *c)
+{
+	uint8_t octet;
+
+	return recv(c->fd, &octet, 1, MSG_PEEK) == 1;
+}
+
+static void
+leave(struct client *c)
+{
+	close(c->fd);
+}
+
+/* ---- Questions and answers -------------------------------------------------------------------- */
+
+static void
+a_question_is_answered_and_its_connection_stays(void **state)
+{
+	struct client c;
+
+	(void)state;
+	start(2, 2);
+	c = enter('a');
+	for (int i = 0; i < 3; i++) {
+		ask(&c, 1);
+		answer(&c, 100);
+		UNTIL(has_answer(&c));
+		assert_true(take(&c, SIZE_MAX));
+	}
+	assert_int_equal(c.got, 3 * 102);
+	assert_int_equal(tcp.count, 1);
+	leave(&c);
+}
+
+static void
+who_says_nothing_is_closed_after_a_while(void **state)
+{
+	struct client c;
+
+	(void)state;
+	start(2, 2);
+	c = enter('a');
+	assert_true(turn() == world.now + TCP_IDLE_MS);
+	pass(TCP_IDLE_MS - 1);
+	assert_true(is_open(&c));
+	pass(1);
+	assert_false(is_open(&c));
+	leave(&c);
+}
+
+/* ---- Slots ------------------------------------------------------------------------------------ */
+
+static void
+one_address_gets_no_more_than_its_share_of_slots(void **state)
+{
+	struct client a, b, c, d;
+
+	(void)state;
+	start(4, 2);
+	a = enter('a');
+	b = enter('b');
+	c = knock('c', 1);
+	UNTIL(tcp.turned_away == 1);
+	settle();
+	assert_false(is_open(&c));
+	d = knock('d', 2);
+	UNTIL(tcp.count == 3);
+	assert_true(is_open(&a) && is_open(&b) && is_open(&d));
+	leave(&a);
+	leave(&b);
+	leave(&c);
+	leave(&d);
+}
+
+static void
+when_all_slots_are_taken_the_longest_idle_makes_room(void **state)
+{
+	struct client a, b, c;
+
+	(void)state;
+	start(2, 9);
+	a = enter('a');
+	pass(100);
+	b = enter('b');
+	c = knock('c', 1);
+	settle();
+	assert_int_equal(tcp.count, 2);
+	/* It does not spin: nobody is asked for until a slot can be had. */
+	assert_true(turn() == world.now - 100 + TCP_SPARE_MS);
+	pass(TCP_SPARE_MS - 101);
+	assert_true(is_open(&a));
+	pass(1);
+	assert_false(is_open(&a));
+	assert_true(is_open(&b) && is_open(&c));
+	assert_int_equal(tcp.count, 2);
+	ask(&c, 1);
+	answer(&c, 100);
+	UNTIL(has_answer(&c));
+	leave(&a);
+	leave(&b);
+	leave(&c);
+}
+
+/* Without a knock nobody has to go before its time. */
+static void
+full_and_nobody_knocks_all_stay(void **state)
+{
+	struct client a, b;
+
+	(void)state;
+	start(2, 9);
+	a = enter('a');
+	b = enter('b');
+	pass(TCP_IDLE_MS - 1);
+	assert_true(is_open(&a) && is_open(&b));
+	leave(&a);
+	leave(&b);
+}
+
+static void
+who_has_asked_lately_is_not_the_one_to_go(void **state)
+{
+	struct client a, b, c;
+
+	(void)state;
+	start(2, 9);
+	a = enter('a');
+	b = enter('b');
+	pass(500);
+	ask(&a, 1);
+	answer(&a, 100);
+	UNTIL(has_answer(&a));
+	c = knock('c', 1);
+	pass(TCP_SPARE_MS - 501);
+	assert_true(is_open(&a) && is_open(&b));
+	pass(1);
+	assert_true(is_open(&a) && is_open(&c));
+	assert_false(is_open(&b));
+	leave(&a);
+	leave(&b);
+	leave(&c);
+}
+
+/* Each closes but one: the others stay, however many knock within the time. */
+static void
+each_knock_costs_one_slot(void **state)
+{
+	struct client in[4], late[2];
+
+	(void)state;
+	start(4, 9);
+	for (int i = 0; i < 4; i++)
+		in[i] = enter((char)('a' + i));
+	pass(TCP_SPARE_MS);
+	late[0] = knock('x', 1);
+	settle();
+	assert_int_equal(tcp.count, 4);
+	assert_false(is_open(&in[0]));
+	assert_true(is_open(&in[1]) && is_open(&in[2]) && is_open(&in[3]));
+	late[1] = knock('y', 1);
+	settle();
+	assert_false(is_open(&in[1]));
+	assert_true(is_open(&in[2]) && is_open(&in[3]) && is_open(&late[0]) && is_open(&late[1]));
+	for (int i = 0; i < 4; i++)
+		leave(&in[i]);
+	leave(&late[0]);
+	leave(&late[1]);
+}
+
+static void
+who_waits_for_an_answer_does_not_make_room(void **state)
+{
+	struct client a, b, c;
+
+	(void)state;
+	start(2, 9);
+	a = enter('a');
+	b = enter('b');
+	ask(&a, 1);
+	ask(&b, 1);
+	c = knock('c', 1);
+	pass(3 * TCP_SPARE_MS);
+	assert_true(is_open(&a) && is_open(&b));
+	assert_int_equal(tcp.count, 2);
+	answer(&a, 100);
+	answer(&b, 100);
+	UNTIL(has_answer(&a) && has_answer(&b));
+	leave(&a);
+	leave(&b);
+	leave(&c);
+}
+
+/* ---- Clients that do not read ----------------------------------------------------------------- */
+
+#define PIECE 16000u
+
+/* Answers c, which does not read, until it keeps as much as one client may. */
+static void
+fill(struct client *c)
+{
+	while (is_open(c) && !c->there->dead && c->there->kept.len + PIECE + 2 <= TCP_KEPT_MAX) {
+		answer(c, PIECE);
+		settle();
+	}
+}
+
+static void
+who_reads_slowly_but_reads_is_not_closed(void **state)
+{
+	uint64_t begun;
+	struct client c;
+	size_t all = 0;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	begun = world.now;
+	ask(&c, 40);
+	while (c.there->kept.len + PIECE + 2 <= TCP_KEPT_MAX) {
+		answer(&c, PIECE);
+		all += PIECE + 2;
+		settle();
+	}
+	assert_true(c.there->stuck);
+	while (world.up[0].count > 0) /* its other questions come to nothing */
+		world_take(0, 0);
+	while (c.there->fd != -1 && c.there->kept.len > 0) {
+		assert_true(take(&c, 12000));
+		pass(TCP_IDLE_MS * 2 / 3);
+		assert_true(is_open(&c));
+	}
+	assert_true(world.now - begun > 3 * TCP_IDLE_MS);
+	for (int i = 0; i < 200 && c.got < all; i++) {
+		assert_true(take(&c, SIZE_MAX));
+		settle();
+	}
+	assert_true(c.got >= all);
+	assert_int_equal(tcp.evicted, 0);
+	leave(&c);
+}
+
+static void
+who_reads_nothing_is_closed_after_the_idle_time(void **state)
+{
+	struct client c;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	ask(&c, 40);
+	fill(&c);
+	assert_true(c.there->stuck);
+	pass(TCP_IDLE_MS - 1);
+	assert_int_equal(tcp.count, 1);
+	pass(1);
+	assert_int_equal(tcp.count, 0);
+	assert_int_equal(tcp.pool.left, CHUNKS);
+	leave(&c);
+}
+
+static void
+who_keeps_more_than_one_may_is_closed(void **state)
+{
+	struct client c;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	ask(&c, 40);
+	fill(&c);
+	assert_int_equal(tcp.evicted, 0);
+	answer(&c, PIECE);
+	assert_int_equal(tcp.evicted, 1);
+	settle();
+	assert_int_equal(tcp.count, 0);
+	assert_int_equal(tcp.pool.left, CHUNKS);
+	leave(&c);
+}
+
+/* b is stuck before a, though a asked before b: when the pool is used up, b pays. */
+static void
+when_the_pool_is_used_up_the_longest_stuck_is_closed(void **state)
+{
+	struct client in[6];
+
+	(void)state;
+	start(9, 9);
+	for (int i = 0; i < 6; i++) {
+		in[i] = enter((char)('a' + i));
+		ask(&in[i], 30);
+		pass(10);
+	}
+	fill(&in[1]);
+	pass(10);
+	fill(&in[0]);
+	for (int i = 2; i < 6 && tcp.evicted == 0; i++) {
+		pass(10);
+		fill(&in[i]);
+	}
+	assert_int_equal(tcp.evicted, 1);
+	assert_true(tcp.pool.left < CHUNKS / 4);
+	settle();
+	assert_int_equal(tcp.count, 5);
+	while (take(&in[1], 1) && in[1].got < 1000000)
+		;
+	assert_true(in[1].got < 1000000);
+	assert_true(is_open(&in[0]) && is_open(&in[2]) && is_open(&in[3]));
+	for (int i = 0; i < 6; i++)
+		leave(&in[i]);
+}
+
+static int
+quiet(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	tcp_close(&tcp);
+	free(block);
+	world_stop();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_question_is_answered_and_its_connection_stays),
+		cmocka_unit_test(who_says_nothing_is_closed_after_a_while),
+		cmocka_unit_test(one_address_gets_no_more_than_its_share_of_slots),
+		cmocka_unit_test(when_all_slots_are_taken_the_longest_idle_makes_room),
+		cmocka_unit_test(full_and_nobody_knocks_all_stay),
+		cmocka_unit_test(who_has_asked_lately_is_not_the_one_to_go),
+		cmocka_unit_test(each_knock_costs_one_slot),
+		cmocka_unit_test(who_waits_for_an_answer_does_not_make_room),
+		cmocka_unit_test(who_reads_slowly_but_reads_is_not_closed),
+		cmocka_unit_test(who_reads_nothing_is_closed_after_the_idle_time),
+		cmocka_unit_test(who_keeps_more_than_one_may_is_closed),
+		cmocka_unit_test(when_the_pool_is_used_up_the_longest_stuck_is_closed),
+	};
+
+	return cmocka_run_group_tests_name("tcp", tests, quiet, stop);
+}

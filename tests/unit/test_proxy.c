@@ -1242,6 +1242,13 @@ an_answer_with_opt_begins_the_count_again(void **state)
 		ask(&world.udp, 1, 6, "example.com");
 		answer_with_opt(0, round % 2 == 0 ? DNS_NOERROR : DNS_FORMERR);
 	}
+	/* It knows OPT, whatever it did not like before. */
+	refuse_opt(0, PLAIN_AFTER - 1);
+	ask(&world.udp, 1, 6, "example.com");
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_false(has_opt(&world.up[0].sent[0]));
+	answer_with_opt(0, DNS_NOERROR);
+	assert_true(offers_opt(0));
 	/* One that does not mind the OPT, though it sends none, does not refuse it either. */
 	refuse_opt(0, PLAIN_AFTER - 1);
 	assert_true(offers_opt(0));

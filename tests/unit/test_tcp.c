@@ -377,6 +377,37 @@ each_knock_costs_one_slot(void **state)
 	leave(&late[1]);
 }
 
+/* The last free slot goes to who knocks first; the other knock, at another door in the same turn, has to
+ * wait as all do. */
+static void
+a_knock_at_another_door_closes_nobody_before_the_time(void **state)
+{
+	struct client a, b, c;
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+	struct addr at;
+
+	(void)state;
+	start(2, 9);
+	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
+	assert_int_equal(tcp_listen(&tcp, &at), 0);
+	a = enter('a');
+	b = knock('b', 1);
+	assert_int_equal(getsockname(tcp.fd[1], (struct sockaddr *)&sin, &len), 0);
+	port = ntohs(sin.sin_port);
+	c = knock('c', 1);
+	settle();
+	pass(TCP_SPARE_MS - 1);
+	assert_true(is_open(&a));
+	pass(1);
+	assert_false(is_open(&a));
+	assert_true(is_open(&b) && is_open(&c));
+	assert_int_equal(tcp.count, 2);
+	leave(&a);
+	leave(&b);
+	leave(&c);
+}
+
 static void
 who_waits_for_an_answer_does_not_make_room(void **state)
 {
@@ -548,6 +579,7 @@ main(void)
 		cmocka_unit_test(full_and_nobody_knocks_all_stay),
 		cmocka_unit_test(who_has_asked_lately_is_not_the_one_to_go),
 		cmocka_unit_test(each_knock_costs_one_slot),
+		cmocka_unit_test(a_knock_at_another_door_closes_nobody_before_the_time),
 		cmocka_unit_test(who_waits_for_an_answer_does_not_make_room),
 		cmocka_unit_test(who_reads_slowly_but_reads_is_not_closed),
 		cmocka_unit_test(who_reads_nothing_is_closed_after_the_idle_time),

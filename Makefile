@@ -25,7 +25,9 @@ OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tabl
 # Our own code has no floating point: where the compiler can be told so, it is.
 NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(shell $(CC) -dumpmachine)),-mgeneral-regs-only)
 CFLAGS   = $(OPT) -fno-pie -fno-jump-tables -fno-tree-switch-conversion $(NO_FLOAT)
-LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-O2 -Wl,--build-id=none
+# The small "page" keeps the linker from filling the file up to the next 4,096 octets.
+LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
+	   -Wl,-z,noseparate-code,-z,norelro,-z,common-page-size=32
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 

@@ -51,6 +51,10 @@ bool addr_is_unspecified(const struct addr *a);
 /* Whether it lies in 127.0.0.0/8 or is ::1. */
 bool addr_is_loopback(const struct addr *a);
 
+/* How many octets of the address tell one client from another: all, but of a public IPv6 address the
+ * first eight, since one client may have a whole /64. */
+size_t addr_client_octets(const struct addr *a);
+
 /* Whether the address lies in the prefix.  IPv4 never lies in an IPv6 prefix, nor the reverse,
  * but an IPv4-mapped IPv6 address (::ffff:192.0.2.1) is judged as the IPv4 address it is. */
 bool prefix_has(const struct prefix *p, const struct addr *a);

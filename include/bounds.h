@@ -70,6 +70,7 @@
 #define DOT_CLOSE_MS 500u	   /* for our close_notify to leave; nobody waits for more */
 #define DOT_IDLE_MS 9000u	   /* well-known servers close at 10 s: closing first avoids the race */
 #define DOT_IDLE_MAX_MS 60000u	   /* the longest idle time an upstream's keepalive may grant */
+#define DOT_LOG_MS 10000u	   /* trouble in new words is told at most once in this time */
 #define DOT_REST_DISTRUST_MS 2000u /* after certificate trouble: it does not go away by itself */
 #define DOT_REST_MIN_MS 250u	   /* after a failure; doubles up to DOT_REST_MAX_MS */
 #define DOT_REST_MAX_MS 8000u	   /* a user who plugs the cable back in waits no longer */

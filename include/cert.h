@@ -31,7 +31,7 @@ struct cert_facts {
 	bool is_ca;			    /* basicConstraints says so */
 	bool has_san;			    /* a subjectAltName extension */
 	bool has_eku;			    /* an extendedKeyUsage extension: */
-	bool has_name_constraints; /* critical or not */
+	bool has_name_constraints;	    /* critical or not */
 	bool server_auth;		    /* it allows serverAuth (or any usage) */
 };
 

@@ -48,7 +48,8 @@ struct dot {
 	bool heard_answer;    /* on this connection */
 	bool blocked;	      /* somebody was told SOON for want of room */
 	bool freshly_ready;   /* proxy_ready() is owed */
-	unsigned failures;    /* in a row; the next success is worth a line */
+	uint64_t logged_ms;   /* the last line about trouble */
+	unsigned failures;    /* in a row, without an answer between */
 	uint64_t connections; /* opened so far */
 	char trouble[400];
 	uint8_t out[DOT_OUT_MAX]; /* records of this turn */

@@ -63,10 +63,11 @@ struct query_table {
 	uint8_t (*place)[QUERY_MSG_MAX]; /* for messages longer than QUERY_SHORT */
 	uint16_t free_place[QUERIES_LONG];
 	uint16_t free_places;
-	uint16_t held[ORIGIN_BUCKETS]; /* open queries, by client address */
-	uint32_t seed;		       /* of the hash of addresses */
-	int (*fill)(void *, size_t);   /* entropy_fill() or a test's own */
-	uint8_t pool[256];	       /* octets from it, not used yet: pool[0..pool_left) */
+	uint16_t held[ORIGIN_BUCKETS];	   /* open queries, by client address */
+	uint8_t held_long[ORIGIN_BUCKETS]; /* of these, long ones */
+	uint32_t seed;			   /* of the hash of addresses */
+	int (*fill)(void *, size_t);	   /* entropy_fill() or a test's own */
+	uint8_t pool[256];		   /* octets from it, not used yet: pool[0..pool_left) */
 	uint16_t pool_left;
 };
 

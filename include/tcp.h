@@ -13,6 +13,7 @@
 #include "bounds.h"
 #include "chunks.h"
 #include "listener.h"
+#include "now.h"
 #include "proxy.h"
 #include "wants.h"
 
@@ -29,9 +30,10 @@ struct tcp_client {
 	bool stuck;	     /* the socket takes no more: kept waits for it */
 	bool dirty;	     /* kept is to be written at the end of the turn */
 	struct chain kept;
-	uint64_t deadline; /* of its next whole message, or of reading on */
-	uint64_t stuck_ms; /* since when the socket takes no more; while stuck */
-	uint32_t taken;	   /* octets the socket has taken since the deadline was set */
+	uint64_t deadline;  /* of its next whole message, or of reading on */
+	uint64_t stuck_ms;  /* since when the socket takes no more; while stuck */
+	uint64_t active_ms; /* its last question or answer */
+	uint32_t taken;	    /* octets the socket has taken since the deadline was set */
 	struct addr peer;
 	uint16_t next, prev; /* in order of deadline, or next free */
 };
@@ -47,7 +49,7 @@ struct tcp {
 	uint16_t per_address;
 	uint16_t first, last; /* clients in order of deadline */
 	uint16_t free;
-	uint64_t now_ms;	  /* as of the last step() */
+	const struct now *now;	  /* the turn's time */
 	uint64_t no_accept_until; /* descriptors are used up: asking again at once would spin */
 	uint64_t turned_away;	  /* connections over the bound per address */
 	uint64_t evicted;	  /* clients closed because they did not read */
@@ -58,8 +60,10 @@ struct tcp {
 /* Octets of the block tcp_init() needs for so many clients. */
 size_t tcp_memory(uint32_t clients);
 
-/* block: tcp_memory(clients) octets, aligned for any type, all zero.  clients <= TCP_CLIENTS_MAX. */
-void tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address);
+/* block: tcp_memory(clients) octets, aligned for any type, all zero.  clients <= TCP_CLIENTS_MAX.
+ * proxy and now stay in use. */
+void tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
+	      const struct now *now);
 
 /* Adds a listening address, at most LISTEN_MAX.  Returns 0, or -1 with errno. */
 int tcp_listen(struct tcp *t, const struct addr *at);

@@ -11,7 +11,8 @@
 enum upstream_verdict {
 	UPSTREAM_TAKEN, /* copied, on its way */
 	UPSTREAM_SOON,	/* not now; proxy_ready() or proxy_lost() will follow */
-	UPSTREAM_DOWN	/* not for a while; try another */
+	UPSTREAM_MAYBE, /* as SOON, but it has failed before: ask others too */
+	UPSTREAM_DOWN	/* not for a while; proxy_ready() follows when it can be tried again */
 };
 
 struct upstream {

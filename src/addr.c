@@ -246,3 +246,14 @@ prefix_has(const struct prefix *p, const struct addr *a)
 		return false;
 	return rest == 0 || ((p->ip[whole] ^ ip[whole]) & (0xff00u >> rest) & 0xffu) == 0;
 }
+
+size_t
+addr_client_octets(const struct addr *a)
+{
+	bool link_local = a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80,
+	     unique_local = (a->ip[0] & 0xfe) == 0xfc;
+
+	if (a->family == ADDR_V4)
+		return 4;
+	return link_local || unique_local ? 16 : 8;
+}

@@ -54,16 +54,24 @@ next_rest(struct dot *d, bool distrust)
 	return rest + rest * chance / 1024;
 }
 
-/* Trouble is told when it begins, when its words change, and then at growing distances: the 2nd, 4th,
- * 8th ... time. */
-static void
-log_trouble(struct dot *d, bool is_new, uint32_t rest)
+static bool
+is_power_of_two(unsigned n)
 {
-	if (is_new)
-		log_warn("dot %s (%s): %s; resting %u ms", d->up.name, d->hostname, d->trouble, (unsigned)rest);
-	else if ((d->failures & (d->failures - 1)) == 0)
-		log_warn("dot %s (%s): %s; %u failures in a row", d->up.name, d->hostname, d->trouble,
-			 d->failures);
+	return n > 0 && (n & (n - 1)) == 0;
+}
+
+/* Trouble is told at growing distances, the 1st, 2nd, 4th, 8th ... time in a row, and when its words
+ * change, but then not too often: two reasons may take turns. */
+static void
+log_trouble(struct dot *d, bool changed, uint32_t rest)
+{
+	uint64_t now = d->now->mono_ms;
+
+	if (!is_power_of_two(d->failures) && (!changed || now < d->logged_ms + DOT_LOG_MS))
+		return;
+	d->logged_ms = now;
+	log_warn("dot %s (%s): %s; resting %u ms, %u failures in a row", d->up.name, d->hostname, d->trouble,
+		 (unsigned)rest, d->failures);
 }
 
 /* It failed: words say why.  What was asked of it has to be asked elsewhere, or later. */
@@ -71,14 +79,15 @@ static void
 fail_for(struct dot *d, const char *words, bool distrust)
 {
 	uint32_t rest = next_rest(d, distrust);
-	bool is_new = d->failures++ == 0 || strcmp(words, d->trouble) != 0;
+	bool changed = strcmp(words, d->trouble) != 0;
 
 	hang_up(d);
 	enter(d, DOT_RESTING);
 	d->rest_until = d->now->mono_ms + rest;
+	d->failures++;
 	text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
-	log_trouble(d, is_new, rest);
+	log_trouble(d, changed, rest);
 }
 
 static void
@@ -188,9 +197,11 @@ take_message(struct upstream *up, const uint8_t *msg, size_t len)
 
 	if (d->state == DOT_IDLE)
 		start_connecting(d);
-	/* After a failure a connection is tried, but nobody is made to wait for it: others may be well. */
-	if (d->state == DOT_RESTING || (d->state != DOT_READY && d->failures > 0))
+	if (d->state == DOT_RESTING)
 		return UPSTREAM_DOWN;
+	/* After a failure nobody is made to wait for the next try: others may be well. */
+	if (d->state != DOT_READY && d->failures > 0)
+		return UPSTREAM_MAYBE;
 	if (d->state != DOT_READY || d->blocked)
 		return UPSTREAM_SOON;
 	if (tls_state(d->tls) != TLS_OPEN || !put_message(d, msg, len)) {
@@ -237,6 +248,7 @@ take_messages(struct dot *d, uint8_t *data, size_t len)
 			d->heard_answer = true;
 			d->barren = 0;
 			d->rest_ms = DOT_REST_MIN_MS;
+			d->failures = 0;
 			proxy_answer(d->proxy, &d->up, msg, msg_len, d->now->mono_ms);
 			break;
 		}
@@ -284,12 +296,11 @@ become_ready(struct dot *d)
 	d->idle_ms = DOT_IDLE_MS;
 	d->waiting_ms = 0;
 	d->active_ms = d->now->mono_ms;
-	if (d->failures > 0 || d->connections == 1)
+	if (is_power_of_two(d->failures) || d->connections == 1)
 		log_info("dot %s (%s): connected, %s, handshake %u ms, %u failures before", d->up.name,
 			 d->hostname, tls_cipher(d->tls), (unsigned)took, d->failures);
 	else
 		log_debug("dot %s (%s): connected again, %s", d->up.name, d->hostname, tls_cipher(d->tls));
-	d->failures = 0;
 }
 
 /* The session is over, or the connection is: says so in the words that fit. */
@@ -346,7 +357,12 @@ deadline(const struct dot *d)
 	case DOT_SHAKING:
 		return d->begun_ms + DOT_HANDSHAKE_MS;
 	case DOT_READY:
-		return d->waiting_ms != 0 ? d->waiting_ms + DOT_STALL_MS : d->active_ms + d->idle_ms;
+		if (d->waiting_ms != 0)
+			return d->waiting_ms + DOT_STALL_MS;
+		/* What is unanswered for longer than a query lives was dropped by the server. */
+		if (d->unanswered > 0 && d->idle_ms < QUERY_TIMEOUT_MS)
+			return d->active_ms + QUERY_TIMEOUT_MS;
+		return d->active_ms + d->idle_ms;
 	case DOT_RESTING:
 		return d->rest_until;
 	default:

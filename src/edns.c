@@ -242,7 +242,7 @@ read_questions(const uint8_t *msg, size_t len, struct edns_facts *f)
 }
 
 /* RFC 7871 section 6: family, source and scope prefix lengths, and as many octets of the address as the
- * source prefix needs.  Family 0 may stand with a prefix of 0. */
+ * source prefix needs, with no bit set behind it.  Family 0 may stand with a prefix of 0. */
 static bool
 is_subnet(const uint8_t *option, size_t len)
 {
@@ -253,6 +253,8 @@ is_subnet(const uint8_t *option, size_t len)
 	family = get16(option + OPTION_HEADER);
 	bits = option[OPTION_HEADER + 2];
 	if (option[OPTION_HEADER + 3] != 0 || len != OPTION_HEADER + 4 + (bits + 7) / 8)
+		return false;
+	if (bits % 8 != 0 && (option[len - 1] & (0xffu >> bits % 8)) != 0)
 		return false;
 	return family == 1 ? bits <= 32 : family == 2 ? bits <= 128 : family == 0 && bits == 0;
 }

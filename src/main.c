@@ -293,8 +293,8 @@ build(void)
 
 	proxy_init(&proxy, &set, take(query_memory(config.max_queries)), config.max_queries, entropy_fill);
 	udp_init(&udp, &proxy, config.udp_size);
-	tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients,
-		 config.tcp_per_address);
+	tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients, config.tcp_per_address,
+		 &now);
 	for (size_t i = 0; i < config.upstreams; i++)
 		dot[i] = dot_init(take(dot_memory()), &config.upstream[i].addr, config.upstream[i].hostname,
 				  trust, &proxy, &now);
@@ -328,34 +328,46 @@ log_start(void)
 /* ---- The proxy's and the log's time are members of the loop too ----------------------------- */
 
 static void
-clock_want(void *self, struct wants *w)
+log_want(void *self, struct wants *w)
 {
 	(void)self;
-	wants_by(w, proxy_deadline(&proxy));
 	wants_by(w, log_deadline());
 }
 
 static void
-clock_step(void *self, const struct wants *ready, const struct now *at)
+log_step(void *self, const struct wants *ready, const struct now *at)
 {
 	(void)self;
 	(void)ready;
-	proxy_tick(&proxy, at->mono_ms);
 	log_tick(at->mono_ms);
+}
+
+static void
+proxy_want(void *self, struct wants *w)
+{
+	wants_by(w, proxy_deadline(self));
+}
+
+static void
+proxy_step(void *self, const struct wants *ready, const struct now *at)
+{
+	(void)ready;
+	proxy_tick(self, at->mono_ms);
 }
 
 static int
 serve(void)
 {
-	struct member members[3 + UPSTREAMS_MAX];
+	struct member members[4 + UPSTREAMS_MAX];
 	size_t count = 0;
 	int number;
 
 	/* Answers first: after a pause they lie in the sockets, and must neither be too late for their
 	 * queries nor find the table full of new ones.  All of a turn leaves at its end, in flush(). */
+	members[count++] = (struct member){.want = log_want, .step = log_step};
 	for (size_t i = 0; i < config.upstreams; i++)
 		members[count++] = dot_member(dot[i]);
-	members[count++] = (struct member){.want = clock_want, .step = clock_step};
+	members[count++] = (struct member){.want = proxy_want, .step = proxy_step, .self = &proxy};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
 	number = loop_run(members, count, &now);

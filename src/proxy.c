@@ -159,7 +159,7 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 		q->tries++;
 		if (q->sent++ > 0)
 			p->count.again++;
-	} else if (verdict == UPSTREAM_SOON) {
+	} else if (verdict != UPSTREAM_DOWN) {
 		q->hoped = (uint16_t)(q->hoped | bit(up));
 	}
 	return verdict;
@@ -170,9 +170,14 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 static void
 offer(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
-	for (unsigned i = 0; i < p->ups && q->tries < tries_max(p); i++)
-		if ((skip & bit(p->up[i])) == 0 && send_to(p, q, p->up[i], now) != UPSTREAM_DOWN)
+	enum upstream_verdict verdict = UPSTREAM_DOWN;
+
+	for (unsigned i = 0; i < p->ups && q->tries < tries_max(p); i++) {
+		if ((skip & bit(p->up[i])) == 0)
+			verdict = send_to(p, q, p->up[i], now);
+		if (verdict == UPSTREAM_TAKEN || verdict == UPSTREAM_SOON)
 			return;
+	}
 }
 
 static bool
@@ -332,14 +337,16 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 	give_answer(p, q, up, msg, len, &a, now);
 }
 
-/* Who was told SOON by up is sent to it, also when another upstream has the query meanwhile (it was
- * hedged); who waits for nobody in particular is offered to all.  Returns false when up takes no more. */
+/* Who was told SOON or MAYBE by up is sent to it, if nobody has the query yet or it is late; who waits
+ * for nobody in particular is offered to all.  Returns false when up takes no more. */
 static bool
 retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
 	if ((q->hoped & bit(up)) != 0) {
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
-		return q->tries >= tries_max(p) || send_to(p, q, up, now) != UPSTREAM_SOON;
+		if ((q->state != QUERY_WAITING && !q->late) || q->tries >= tries_max(p))
+			return true;
+		return send_to(p, q, up, now) != UPSTREAM_SOON;
 	}
 	if (q->state == QUERY_WAITING && q->hoped == 0)
 		offer(p, q, 0, now);
@@ -370,10 +377,13 @@ lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 	if (q->asked != 0)
 		return;
 	q->state = QUERY_WAITING;
-	if (q->tries < tries_max(p))
-		offer(p, q, 0, now);
-	else if (had)
+	if (q->tries >= tries_max(p) && had) {
 		fail(p, q, now);
+		return;
+	}
+	offer(p, q, 0, now);
+	if (q->late && q->asked == 0)
+		offer(p, q, q->hoped, now); /* no time to wait for one alone */
 }
 
 void

@@ -134,7 +134,7 @@ static uint8_t
 bucket_of(const struct query_table *t, const struct addr *peer)
 {
 	uint32_t h = t->seed ^ 2166136261u;
-	size_t octets = peer->family == ADDR_V4 ? 4 : 8;
+	size_t octets = addr_client_octets(peer);
 
 	for (size_t i = 0; i < octets; i++)
 		h = (h ^ peer->ip[i]) * 16777619u;
@@ -145,12 +145,10 @@ bucket_of(const struct query_table *t, const struct addr *peer)
 static bool
 is_fair(const struct query_table *t, uint8_t bucket, size_t len)
 {
-	bool scarce = t->open >= t->slots - QUERIES_SPARE(t->slots);
-
-	if (len > QUERY_SHORT)
-		scarce |= t->free_places <= QUERIES_SPARE(QUERIES_LONG);
-	return !scarce ||
-	       t->held[bucket] < (len > QUERY_SHORT ? QUERIES_SHARE(QUERIES_LONG) : QUERIES_SHARE(t->slots));
+	if (t->open >= t->slots - QUERIES_SPARE(t->slots) && t->held[bucket] >= QUERIES_SHARE(t->slots))
+		return false;
+	return len <= QUERY_SHORT || t->free_places > QUERIES_SPARE(QUERIES_LONG) ||
+	       t->held_long[bucket] < QUERIES_SHARE(QUERIES_LONG);
 }
 
 static void
@@ -194,14 +192,17 @@ take_place(struct query_table *t, struct query *q, size_t len)
 	if (len <= QUERY_SHORT)
 		return q->small;
 	q->long_place = t->free_place[--t->free_places];
+	t->held_long[q->bucket]++;
 	return t->place[q->long_place];
 }
 
 static void
 give_place_back(struct query_table *t, struct query *q)
 {
-	if (q->long_place != QUERY_NONE)
+	if (q->long_place != QUERY_NONE) {
 		t->free_place[t->free_places++] = q->long_place;
+		t->held_long[q->bucket]--;
+	}
 	q->long_place = QUERY_NONE;
 }
 
@@ -229,11 +230,11 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q = take_slot(t);
 	if (q == NULL)
 		return NULL;
+	q->bucket = bucket;
 	q->msg = take_place(t, q, len);
 	memcpy(q->msg, msg, len);
 	q->len = (uint16_t)len;
 	q->id = id;
-	q->bucket = bucket;
 	q->origin = *origin;
 	q->facts = *facts;
 	q->opened_ms = now;

@@ -42,6 +42,7 @@ by_token(struct tcp *t, uint32_t token)
 static void
 append(struct tcp *t, struct tcp_client *c, uint64_t now)
 {
+	c->active_ms = now;
 	c->deadline = now + TCP_IDLE_MS;
 	c->taken = 0;
 	c->next = TCP_NONE;
@@ -83,7 +84,8 @@ tcp_memory(uint32_t clients)
 static void reply(struct listener *self, const struct origin *to, const uint8_t *msg, size_t len);
 
 void
-tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address)
+tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
+	 const struct now *now)
 {
 	memset(t, 0, offsetof(struct tcp, scratch));
 	t->listener.name = "tcp";
@@ -91,6 +93,7 @@ tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint
 	t->listener.keepalive = TCP_IDLE_MS / 100;
 	t->listener.reply = reply;
 	t->proxy = proxy;
+	t->now = now;
 	t->client = block;
 	t->in = (uint8_t(*)[2 + QUERY_MSG_MAX])(void *)(t->client + clients);
 	t->clients = (uint16_t)clients;
@@ -169,7 +172,8 @@ count_taken(struct tcp *t, struct tcp_client *c, size_t n)
 	c->taken += (uint32_t)n;
 	if (c->stuck && c->taken >= CHUNK_SIZE) {
 		take_off(t, c);
-		append(t, c, t->now_ms);
+		append(t, c, t->now->mono_ms);
+		c->stuck_ms = t->now->mono_ms;
 	}
 }
 
@@ -177,7 +181,7 @@ static void
 become_stuck(const struct tcp *t, struct tcp_client *c)
 {
 	if (!c->stuck)
-		c->stuck_ms = t->now_ms;
+		c->stuck_ms = t->now->mono_ms;
 	c->stuck = true;
 }
 
@@ -270,6 +274,7 @@ reply(struct listener *self, const struct origin *to, const uint8_t *msg, size_t
 	if (c == NULL)
 		return;
 	c->owed--;
+	c->active_ms = t->now->mono_ms;
 	if (c->dead)
 		return;
 	if (c->kept.len + 2 + len > TCP_KEPT_MAX) {
@@ -382,7 +387,7 @@ serve(struct tcp *t, struct tcp_client *c, const struct wants *ready, uint64_t n
 static bool
 same_host(const struct addr *a, const struct addr *b)
 {
-	return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+	return a->family == b->family && memcmp(a->ip, b->ip, addr_client_octets(a)) == 0;
 }
 
 static unsigned
@@ -395,31 +400,44 @@ clients_of(const struct tcp *t, const struct addr *peer)
 	return n;
 }
 
-/* Who could be closed for a new client: the first in order of deadline that has nothing open.
- * *when says from what time on. */
+/* Who could be closed for a new client: of those with nothing open, who has been quiet longest. */
 static struct tcp_client *
-spare_client(const struct tcp *t, uint64_t *when)
+quietest(const struct tcp *t)
 {
-	struct tcp_client *c = client_at(t, t->first);
+	struct tcp_client *found = NULL;
 
-	while (c != NULL && (c->owed > 0 || c->kept.len > 0))
-		c = client_at(t, c->next);
-	*when = c != NULL ? c->deadline - TCP_IDLE_MS + TCP_SPARE_MS : UINT64_MAX;
-	return c;
+	for (struct tcp_client *c = client_at(t, t->first); c != NULL; c = client_at(t, c->next))
+		if (c->owed == 0 && c->kept.len == 0 && (found == NULL || c->active_ms < found->active_ms))
+			found = c;
+	return found;
 }
 
-/* Somebody knocks: a slot for the first who does so may be made. */
-static void
-make_slot(struct tcp *t, uint64_t now)
+/* When the next client can be accepted: 0 = now; UINT64_MAX = when something else changes. */
+static uint64_t
+accept_time(const struct tcp *t)
 {
-	struct tcp_client *spare;
-	uint64_t when;
+	const struct tcp_client *c;
 
+	if (t->no_accept_until != 0)
+		return t->no_accept_until;
 	if (t->count < t->clients)
+		return 0;
+	c = quietest(t);
+	return c != NULL ? c->active_ms + TCP_SPARE_MS : UINT64_MAX;
+}
+
+/* A client that is within its address's bound gets a slot, if need be that of the quietest. */
+static void
+take_in(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
+{
+	if (clients_of(t, peer) >= t->per_address) {
+		t->turned_away++;
+		net_close(fd);
 		return;
-	spare = spare_client(t, &when);
-	if (spare != NULL && when <= now)
-		close_client(t, spare);
+	}
+	if (t->count == t->clients)
+		close_client(t, quietest(t));
+	open_client(t, fd, peer, now);
 }
 
 static void
@@ -428,8 +446,7 @@ accept_some(struct tcp *t, int listening, uint64_t now)
 	struct addr peer;
 	int fd;
 
-	make_slot(t, now);
-	for (int i = 0; i < ACCEPTS_A_TURN && t->count < t->clients; i++) {
+	for (int i = 0; i < ACCEPTS_A_TURN && accept_time(t) <= now; i++) {
 		fd = net_accept(listening, &peer);
 		if (fd == NET_FAILED) {
 			log_warn("tcp: no descriptor for a new client; accepting again in %d ms",
@@ -438,25 +455,16 @@ accept_some(struct tcp *t, int listening, uint64_t now)
 		}
 		if (fd < 0)
 			return;
-		if (clients_of(t, &peer) >= t->per_address) {
-			t->turned_away++;
-			net_close(fd);
-		} else {
-			open_client(t, fd, &peer, now);
-		}
+		take_in(t, fd, &peer, now);
 	}
 }
 
-/* A pause ends by its deadline, whether or not somebody knocks; so does the time until a slot can be
- * had. */
 static void
 want_clients(const struct tcp *t, struct wants *w)
 {
-	uint64_t when = t->no_accept_until;
+	uint64_t when = accept_time(t);
 
-	if (when == 0 && t->count == t->clients)
-		spare_client(t, &when);
-	if (when > t->now_ms)
+	if (when > t->now->mono_ms)
 		wants_by(w, when);
 	else
 		for (size_t i = 0; i < t->sockets; i++)
@@ -489,7 +497,7 @@ end_idle(struct tcp *t, uint64_t now)
 	struct tcp_client *c;
 
 	while ((c = client_at(t, t->first)) != NULL && c->deadline <= now) {
-		if (c->owed > 0 && !c->stuck) {
+		if ((c->owed > 0 || c->kept.len > 0) && !c->stuck) {
 			take_off(t, c);
 			append(t, c, now);
 		} else {
@@ -504,7 +512,6 @@ step(void *self, const struct wants *ready, const struct now *now)
 	struct tcp *t = self;
 	struct tcp_client *c;
 
-	t->now_ms = now->mono_ms;
 	/* By slot, not along the list: it is put in another order meanwhile.  New clients come last,
 	 * so that no descriptor is asked about that was not waited for. */
 	for (uint16_t i = 0; i < t->used; i++) {
@@ -513,11 +520,8 @@ step(void *self, const struct wants *ready, const struct now *now)
 			serve(t, c, ready, now->mono_ms);
 	}
 	end_idle(t, now->mono_ms);
-	if (t->no_accept_until != 0) {
-		if (t->no_accept_until <= now->mono_ms)
-			t->no_accept_until = 0;
-		return;
-	}
+	if (t->no_accept_until <= now->mono_ms)
+		t->no_accept_until = 0;
 	for (size_t i = 0; i < t->sockets; i++)
 		if (FD_ISSET((unsigned)t->fd[i], &ready->rd))
 			accept_some(t, t->fd[i], now->mono_ms);

@@ -241,22 +241,15 @@ text_error(int error)
 		uint8_t error;
 		char words[31];
 	} known[] = {
-		{EPERM, "operation not permitted"},
-		{ENOENT, "no such file"},
-		{ENOMEM, "out of memory"},
-		{EACCES, "permission denied"},
-		{EISDIR, "is a directory"},
-		{ENFILE, "no descriptors in the system"},
-		{EMFILE, "no descriptors left"},
-		{EFBIG, "too large"},
-		{EADDRINUSE, "address in use"},
-		{EADDRNOTAVAIL, "address not available"},
-		{ENETDOWN, "network is down"},
-		{ENETUNREACH, "network unreachable"},
-		{ECONNRESET, "connection reset"},
-		{ENOBUFS, "no buffer space"},
-		{ETIMEDOUT, "connection timed out"},
-		{ECONNREFUSED, "connection refused"},
+		{EPERM, "operation not permitted"},  {ENOENT, "no such file"},
+		{ENOMEM, "out of memory"},	     {EACCES, "permission denied"},
+		{EISDIR, "is a directory"},	     {ENFILE, "no descriptors in the system"},
+		{EMFILE, "no descriptors left"},     {EFBIG, "too large"},
+		{EINVAL, "invalid argument"},	     {EAFNOSUPPORT, "address family not supported"},
+		{EADDRINUSE, "address in use"},	     {EADDRNOTAVAIL, "address not available"},
+		{ENETDOWN, "network is down"},	     {ENETUNREACH, "network unreachable"},
+		{ECONNRESET, "connection reset"},    {ENOBUFS, "no buffer space"},
+		{ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
 		{EHOSTUNREACH, "no route to host"},
 	};
 

@@ -120,14 +120,13 @@ on_end_cert(const br_x509_class **ctx)
 	/* Once an anchor has signed, what follows (a root, a cross-signed twin) vouches for nothing. */
 	bool anchored = v->chain.vtable->get_pkey(&v->chain.vtable, NULL) != NULL;
 
-	if (v->refusal == REFUSAL_NONE && cert_read(v->cert, v->len, &facts) == -1)
-		v->refusal = REFUSAL_UNREADABLE;
 	if (v->refusal == REFUSAL_NONE && !anchored)
-		v->refusal = judge(&facts, v->index == 0);
+		v->refusal = cert_read(v->cert, v->len, &facts) == -1 ? REFUSAL_UNREADABLE
+								      : judge(&facts, v->index == 0);
 	v->index++;
 	if (v->refusal != REFUSAL_NONE)
 		return;
-	if (v->not_after == 0 && (v->utc_s < facts.not_before || v->utc_s > facts.not_after)) {
+	if (!anchored && v->not_after == 0 && (v->utc_s < facts.not_before || v->utc_s > facts.not_after)) {
 		v->not_before = facts.not_before;
 		v->not_after = facts.not_after;
 	}

@@ -693,16 +693,25 @@ ref_held(uint32_t by)
 	return n;
 }
 
-/* bounds.h: the last eighth of the table, or of the long places, is for clients that hold less than a
+static unsigned
+ref_held_long(uint32_t by)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		n += ref[i].q != NULL && ref[i].list != QUERY_LIST_SPENT && ref[i].client == by &&
+		     ref[i].len > QUERY_SHORT;
+	return n;
+}
+
+/* bounds.h: the last eighth of the table, and of the long places, is for clients that hold less than a
  * quarter of it. */
 static bool
 ref_is_fair(uint32_t by, bool is_long)
 {
-	bool scarce = ref_count(false) >= SLOTS - SLOTS / 8;
-
-	if (is_long)
-		scarce = scarce || QUERIES_LONG - ref_long() <= QUERIES_LONG / 8;
-	return !scarce || ref_held(by) < (is_long ? QUERIES_LONG / 4 : SLOTS / 4);
+	if (ref_count(false) >= SLOTS - SLOTS / 8 && ref_held(by) >= SLOTS / 4)
+		return false;
+	return !is_long || QUERIES_LONG - ref_long() > QUERIES_LONG / 8 || ref_held_long(by) < QUERIES_LONG / 4;
 }
 
 static struct reference *

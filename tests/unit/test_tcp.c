@@ -24,6 +24,7 @@
 
 static struct tcp tcp;
 static struct member member;
+static struct now clock_now;
 static void *block;
 static uint16_t port;
 
@@ -32,19 +33,19 @@ static uint16_t port;
 static uint64_t
 turn(void)
 {
-	struct now now = {.mono_ms = world.now};
 	struct timeval at_once = {0, 0};
 	struct wants w = {.deadline = UINT64_MAX};
 
 	FD_ZERO(&w.rd);
 	FD_ZERO(&w.wr);
+	clock_now.mono_ms = world.now;
 	member.want(member.self, &w);
 	if (select(w.nfds, &w.rd, &w.wr, NULL, &at_once) <= 0) {
 		FD_ZERO(&w.rd);
 		FD_ZERO(&w.wr);
 	}
 	proxy_tick(&world.proxy, world.now);
-	member.step(member.self, &w, &now);
+	member.step(member.self, &w, &clock_now);
 	member.flush(member.self);
 	return w.deadline;
 }
@@ -89,7 +90,8 @@ start(uint32_t clients, uint32_t per_address)
 	assert_int_equal(prefix_parse(&world.allow, "127.0.0.0/8"), 0);
 	block = calloc(1, tcp_memory(clients));
 	assert_non_null(block);
-	tcp_init(&tcp, block, &world.proxy, clients, per_address);
+	clock_now.mono_ms = world.now;
+	tcp_init(&tcp, block, &world.proxy, clients, per_address, &clock_now);
 	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
 	assert_int_equal(tcp_listen(&tcp, &at), 0);
 	assert_int_equal(getsockname(tcp.fd[0], (struct sockaddr *)&sin, &len), 0);

@@ -493,7 +493,12 @@ who_reads_nothing_is_closed_after_the_idle_time(void **state)
 	ask(&c, 40);
 	fill(&c);
 	assert_true(c.there->stuck);
-	pass(TCP_IDLE_MS - 1);
+	/* The kernel's buffers may take a little more yet: what it has taken was not read. */
+	for (int i = 0; i < 10; i++) {
+		world.now = c.there->deadline - 1;
+		settle();
+	}
+	assert_true(world.now == c.there->deadline - 1);
 	assert_int_equal(tcp.count, 1);
 	pass(1);
 	assert_int_equal(tcp.count, 0);

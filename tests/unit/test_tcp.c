@@ -557,6 +557,37 @@ when_the_pool_is_used_up_the_longest_stuck_is_closed(void **state)
 		leave(&in[i]);
 }
 
+/* a was stuck first, but has read since: it is not the one whose socket has taken nothing longest. */
+static void
+when_the_pool_is_used_up_who_reads_is_spared(void **state)
+{
+	struct client in[7];
+
+	(void)state;
+	start(9, 9);
+	for (int i = 0; i < 7; i++) {
+		in[i] = enter((char)('a' + i));
+		ask(&in[i], 30);
+	}
+	fill(&in[0]);
+	pass(10);
+	fill(&in[1]);
+	pass(10);
+	assert_true(take(&in[0], 20000));
+	settle();
+	assert_true(in[0].there->stuck);
+	for (int i = 2; i < 7 && tcp.evicted == 0; i++) {
+		pass(10);
+		fill(&in[i]);
+	}
+	assert_int_equal(tcp.evicted, 1);
+	settle();
+	assert_int_equal(in[1].there->fd, -1);
+	assert_int_not_equal(in[0].there->fd, -1);
+	for (int i = 0; i < 7; i++)
+		leave(&in[i]);
+}
+
 static int
 quiet(void **state)
 {
@@ -592,6 +623,7 @@ main(void)
 		cmocka_unit_test(who_reads_nothing_is_closed_after_the_idle_time),
 		cmocka_unit_test(who_keeps_more_than_one_may_is_closed),
 		cmocka_unit_test(when_the_pool_is_used_up_the_longest_stuck_is_closed),
+		cmocka_unit_test(when_the_pool_is_used_up_who_reads_is_spared),
 	};
 
 	return cmocka_run_group_tests_name("tcp", tests, quiet, stop);

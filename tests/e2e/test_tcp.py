@@ -476,3 +476,26 @@ def test_udp_and_tcp_share_one_upstream_connection(polite):
             client.ask(query())
             datagrams.ask(query())
     assert len(server.connections) == 1
+
+
+def test_who_is_over_its_bound_pushes_nobody_out(unkind, dnproxy):
+    """All slots are taken: the knock of a client that may have no more costs an idle one nothing."""
+    program = dnproxy(unkind(), dnproxy__tcp_clients=4, dnproxy__tcp_per_address=2)
+    greedy = [program.tcp(source="127.0.0.9") for _ in range(2)]
+    honest = [program.tcp(source=f"127.0.0.2{n}") for n in range(2)]
+    for client in honest:
+        assert client.ask(query()).rcode == 0
+    for _ in range(8):
+        time.sleep(0.2 * SLOW)
+        for client in greedy:
+            assert client.ask(query()).rcode == 0
+    assert program.tcp(source="127.0.0.9").closed_by_server(2)
+    assert [client.closed_by_server(0.2) for client in honest] == [False, False]
+
+
+def test_when_all_slots_are_taken_the_quietest_makes_room(unkind, dnproxy):
+    program = dnproxy(unkind(), dnproxy__tcp_clients=3)
+    quiet = [program.tcp() for _ in range(3)]
+    with program.tcp() as newcomer:
+        assert newcomer.ask(query()).rcode == 0
+    assert quiet[0].closed_by_server(2)

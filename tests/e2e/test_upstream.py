@@ -923,3 +923,63 @@ def test_the_answer_of_one_upstream_is_not_taken_from_another(unkind, dnproxy):
     program = dnproxy(unkind(tells), unkind(lies))
     reply = program.udp(query())
     assert [r.rdata for r in Message(reply.wire).answers] == [bytes([192, 0, 2, 1])]
+
+
+# -- several questions, several upstreams ----------------------------------------------------------
+
+
+def test_an_upstream_that_wants_no_idle_connections_answers_slow_questions_too(unkind, dnproxy):
+    """RFC 7828 section 3.2.2: a timeout of 0 asks to close when all is answered, not before."""
+    at_once = opt_record(options=[(wire.KEEPALIVE, b"\0\0")])
+
+    def handler(connection):
+        while asking := connection.query():
+            if asking.name.startswith("slow"):
+                threading.Timer(0.1, connection.answer, [asking], {"opt": at_once}).start()
+            else:
+                connection.answer(asking, opt=at_once)
+
+    server = unkind(handler)
+    program = dnproxy(server)
+    clients = [Udp(program.address) for _ in range(5)]
+    clients[0].send(query("slow.example."))
+    for client in clients[1:]:
+        time.sleep(0.01)
+        client.send(query("fast.example."))
+    assert [client.receive().rcode for client in clients] == [0] * 5
+    assert len(server.connections) == 1
+
+
+def test_a_spare_that_once_failed_still_helps_out(unkind, dnproxy):
+    """The hedge goes to an upstream whose last try failed: it is asked once its connection stands."""
+    first_is, spare_is = ["down"], ["down"]
+
+    def first(connection):
+        if first_is[0] == "down":
+            connection.reset()
+            return
+        connection.handshake()
+        while asking := connection.query():
+            if first_is[0] == "well":
+                connection.answer(asking)
+
+    def spare(connection):
+        if spare_is[0] == "down":
+            connection.reset()
+            return
+        time.sleep(0.05)
+        connection.handshake()
+        connection.serve()
+
+    one, two = unkind(first, raw=True), unkind(spare, raw=True)
+    program = dnproxy(one, two)
+    with Udp(program.address) as client:
+        client.send(query("boot.example."))
+        program.wait_log(rf"@{two.port} .*resting")
+        first_is[0] = "well"
+        assert client.receive().rcode == 0
+    spare_is[0], first_is[0] = "well", "mute"
+    began = time.monotonic()
+    assert program.udp(query("late.example.")).rcode == 0
+    assert time.monotonic() - began < 2.5 * SLOW
+    assert "late.example." in [asked.name for asked in two.queries]

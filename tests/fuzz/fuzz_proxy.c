@@ -252,10 +252,10 @@ one_event(void)
 		world_ready(up);
 		break;
 	case 10:
-		world_lost(up, (enum upstream_verdict)(octet() % 3));
+		world_lost(up, (enum upstream_verdict)(octet() % 4));
 		break;
 	case 11:
-		world.up[up].verdict = (enum upstream_verdict)(octet() % 3);
+		world.up[up].verdict = (enum upstream_verdict)(octet() % 4);
 		world.up[up].up.trouble = octet() & 1 ? "trouble" : NULL;
 		break;
 	case 12:

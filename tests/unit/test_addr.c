@@ -255,10 +255,31 @@ no_address_lies_in_no_prefix(void **state)
 	assert_false(prefix_has(&all, &nobody));
 }
 
+/* One client may have a /64 of public addresses; on a LAN a /64 is all the clients there are. */
+static void
+what_tells_clients_apart_depends_on_the_kind_of_address(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t octets;
+	} known[] = {
+		{"192.0.2.1", 4}, {"127.0.0.1", 4}, {"2001:db8::1", 8}, {"::1", 8},	 {"fe80::1", 16},
+		{"febf::1", 16},  {"fec0::1", 8},   {"fc00::1", 16},	{"fdff::1", 16}, {"fe00::1", 8},
+	};
+	struct addr a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		assert_int_equal(addr_parse(&a, known[i].text), 0);
+		assert_int_equal(addr_client_octets(&a), known[i].octets);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_tells_clients_apart_depends_on_the_kind_of_address),
 		cmocka_unit_test(addresses_read_and_print),
 		cmocka_unit_test(what_is_no_address_is_refused_and_changes_nothing),
 		cmocka_unit_test(a_zone_may_be_the_name_of_an_interface),

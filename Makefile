@@ -31,6 +31,18 @@ LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 
+# BearSSL 0.6: from Debian's source archive with apt's own downloader, checked by its SHA-256, built once
+# with the compiler of the program.  BEARSSL_DIR=path takes an unpacked source instead.
+BEARSSL_TAR    = bearssl_0.6+dfsg.1.orig.tar.xz
+BEARSSL_SHA256 = 102a625bd8f6155260867a50c508df8d8c3f796985dd744df1a68e5cd1a79004
+
+# The built-in trust anchors: roots of Cloudflare (SSL.com), Google (GTS), Quad9 (DigiCert), AdGuard
+# (Sectigo, USERTrust) and Let's Encrypt (ISRG), from Debian's ca-certificates.
+CA_DIR   = /usr/share/ca-certificates/mozilla
+CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_TLS_ECC_Root_CA_2022 GTS_Root_R1 GTS_Root_R4 \
+	   DigiCert_Global_Root_G2 DigiCert_Global_Root_G3 USERTrust_ECC_Certification_Authority \
+	   Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
+
 # When the sources were last changed: the floor of the clock, and what makes builds reproducible.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 export SOURCE_DATE_EPOCH
@@ -62,6 +74,11 @@ BUILD_DATE := $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 MAIN_DEFS   = -DDNPROXY_VERSION='"$(VERSION)"' -DDNPROXY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH) \
 	      -DDNPROXY_BUILD_DATE='"$(BUILD_DATE)"'
 $(B)/main.o: CPPFLAGS += $(MAIN_DEFS)
+# Written only when the date has changed, so that main.o follows it.
+$(B)/date: always
+	@mkdir -p $(@D)
+	@echo $(SOURCE_DATE_EPOCH) | cmp -s - $@ || echo $(SOURCE_DATE_EPOCH) > $@
+$(B)/main.o: $(B)/date
 
 install: $(B)/dnproxy
 	install -D -m 755 $(B)/dnproxy $(DESTDIR)$(PREFIX)/sbin/dnproxy
@@ -74,5 +91,5 @@ run: $(B)/dnproxy
 clean:
 	rm -rf build build-*
 
-.PHONY: all install run clean
+.PHONY: all install run clean always
 -include $(wildcard $(B)/*.d)

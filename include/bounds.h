@@ -30,7 +30,7 @@
 
 #define CONFIG_FILE_MAX 65536u /* a settings file is written by hand */
 #define LISTEN_MAX 16u	       /* a router's bridges, twice (IPv4 and IPv6); two descriptors each */
-#define ALLOW_MAX 32u	       /* prefixes; more belongs into a firewall */
+#define ALLOW_MAX 32u	       /* prefixes; more belongs in a firewall */
 #define UPSTREAMS_MAX 8u       /* attempts per query are bounded by this plus one */
 #define HOSTNAME_MAX 253u      /* RFC 1035: 255 octets on the wire, written without the last dot */
 #define CONFIG_PATH_MAX 256u   /* a path in a setting */

@@ -385,12 +385,17 @@ config_read(struct config *c, const char *text, size_t len, const char *name, ch
 	return settle(c, &f.p, f.upstream_at);
 }
 
+/* Kubernetes sets DNPROXY_PORT=tcp://10.0.0.1:53 (or udp://) for a Service named dnproxy: not ours. */
 static const char *
 variable(char *(*get)(const char *), const struct key *k)
 {
 	const char *value = k->env != NULL ? get(k->env) : NULL;
 
-	return value != NULL && value[0] != '\0' ? value : NULL;
+	if (value == NULL || value[0] == '\0')
+		return NULL;
+	if (k->type == KEY_NUMBER && (strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0))
+		return NULL;
+	return value;
 }
 
 /* Reads "192.0.2.1" or "192.0.2.1@8853", whose port is the key behind that of the address. */

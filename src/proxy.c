@@ -204,7 +204,7 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 	}
 	p->count.asked++;
 	if (!allowed(p, &from->peer)) {
-		refuse(p, from, msg, len, &facts, DNS_REFUSED, EDE_PROHIBITED, NULL);
+		refuse(p, from, msg, len, &facts, DNS_REFUSED, EDE_PROHIBITED, "not in dnproxy.allow");
 		return true;
 	}
 	if (verdict == EDNS_REPLY) {

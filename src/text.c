@@ -239,7 +239,7 @@ text_error(int error)
 {
 	static const struct {
 		uint8_t error;
-		char words[31];
+		char words[29];
 	} known[] = {
 		{EPERM, "operation not permitted"},  {ENOENT, "no such file"},
 		{ENOMEM, "out of memory"},	     {EACCES, "permission denied"},

@@ -372,6 +372,8 @@ protocol_words(int error)
 		return "no common cipher suite (TLS 1.2, ECDHE with AES-GCM or ChaCha20)";
 	case BR_ERR_RECV_FATAL_ALERT + BR_ALERT_PROTOCOL_VERSION:
 		return "server requires TLS 1.3";
+	case BR_ERR_RECV_FATAL_ALERT + BR_ALERT_NO_APPLICATION_PROTOCOL:
+		return "server refuses ALPN \"dot\"";
 	default:
 		return NULL;
 	}

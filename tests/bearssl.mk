@@ -1,7 +1,4 @@
-# BearSSL 0.6: from Debian's source archive with apt's own downloader, checked by its SHA-256, and
-# built once with the compiler of the program.  BEARSSL_DIR=path takes an unpacked source instead.
-BEARSSL_SHA256 = 102a625bd8f6155260867a50c508df8d8c3f796985dd744df1a68e5cd1a79004
-BEARSSL_TAR    = bearssl_0.6+dfsg.1.orig.tar.xz
+# How BearSSL and the trust anchors get into the program; what is taken stands in the Makefile.
 BEARSSL_DIR   ?= $(B)/bearssl-src
 BEARSSL_LIB    = $(B)/bearssl/libbearssl.a
 
@@ -30,11 +27,6 @@ $(BEARSSL_LIB): $(BEARSSL_DIR)/inc/bearssl.h
 	$(MAKE) -s -C $(BEARSSL_DIR) BUILD=$(abspath $(@D)) CC='$(CC)' \
 		CFLAGS='-W -Wall $(OPT) -fno-pie -ffile-prefix-map=$(abspath $(BEARSSL_DIR))=bearssl $(BEARSSL_DEFS)' lib
 
-# The built-in trust anchors: roots of Cloudflare (SSL.com), Google (GTS), Quad9 (DigiCert), AdGuard
-# (Sectigo, USERTrust) and Let's Encrypt (ISRG), from Debian's ca-certificates.
-CA_DIR   = /usr/share/ca-certificates/mozilla
-CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_TLS_ECC_Root_CA_2022 GTS_Root_R1 GTS_Root_R4 DigiCert_Global_Root_G2 DigiCert_Global_Root_G3 \
-	   USERTrust_ECC_Certification_Authority Sectigo_Public_Server_Authentication_Root_E46 ISRG_Root_X1 ISRG_Root_X2
 CA_FILES = $(wildcard $(CA_NAMES:%=$(CA_DIR)/%.crt))
 CA_LACK  = $(filter-out $(CA_FILES:$(CA_DIR)/%.crt=%),$(CA_NAMES))
 

@@ -61,7 +61,7 @@ $(F)/fuzz_%: tests/fuzz/fuzz_%.c $(PARTS:%=$(F)/%.o) $(BEARSSL_LIB)
 $(S)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
 	$(TEST_CC) $(TEST_FLAGS) -Wno-missing-prototypes $(SAN) -no-pie -o $@ $(filter %.c %.o %.a,$^)
 
-.SECONDARY:
+.PRECIOUS: $(T)/%.o $(S)/%.o $(F)/%.o
 -include $(wildcard $(T)/*.d $(S)/*.d $(F)/*.d)
 
 # ---- Tests ----------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/u
 LINT_SRC    = $(wildcard src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c)
 LINT_SCRIPT = $(wildcard tests/*.sh tests/*/*.sh deploy/*.sh .ci/run)
 
-LINT_PARTS  = lint-format lint-layers lint-house lint-shell lint-man lint-cppcheck lint-analyzer lint-tidy
+LINT_PARTS  = lint-format lint-layers lint-house lint-shell lint-man lint-cppcheck lint-analyzer lint-tidy lint-musl
 
 lint: $(BEARSSL_DIR)/inc/bearssl.h
 	@$(MAKE) --no-print-directory -s -k -O -j$(JOBS) $(LINT_PARTS)
@@ -134,6 +134,9 @@ lint: $(BEARSSL_DIR)/inc/bearssl.h
 
 lint-format:
 	clang-format --dry-run -Werror $(LINT_SRC) $(wildcard include/*.h tests/unit/*.h)
+# The build that ships, with warnings as errors.
+lint-musl:
+	for f in $(wildcard src/*.c); do $(CC) $(ALL_CFLAGS) $(MAIN_DEFS) -Werror -fsyntax-only $$f || exit 1; done
 lint-layers:
 	tests/lint/layers.sh
 lint-house:

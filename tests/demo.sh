@@ -167,7 +167,7 @@ say "4. What happened, as dnproxy tells it"
 cat "$dir/dnproxy.log"
 
 say "5. The connections: plain DNS in, one TLS connection out"
-ss -Hnt state established "dport = :$tls_port"
+ss -nt state established "dport = :$tls_port"
 
 if [ "${KEEP-}" = 1 ]; then
 	say "Both keep running until Ctrl-C.  Try:"

@@ -23,6 +23,14 @@ OK, CANNOT_START, SETTINGS = 0, 1, 2
 MINIMAL = "upstream:\n  ip: 192.0.2.1\n  hostname: dns.test\n"
 
 
+def test_a_port_that_kubernetes_sets_is_passed_over():
+    """For a Service named dnproxy every pod of the namespace gets DNPROXY_PORT=tcp://... or udp://..."""
+    for url in "tcp://10.96.0.5:53", "udp://10.96.0.5:53":
+        done = subprocess.run([os.environ.get("DNPROXY", "build/dnproxy"), "--check"], capture_output=True, text=True,
+                              cwd="/proc", env={"DNPROXY_PORT": url}, timeout=20, check=False)
+        assert done.returncode == 0 and "  port: 53\n" in done.stdout
+
+
 def test_help_names_every_option_and_key(run):
     done = run("--help")
     assert (done.returncode, done.stderr) == (OK, "")

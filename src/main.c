@@ -38,6 +38,7 @@ static struct tcp tcp;
 static struct dot *dot[UPSTREAMS_MAX];
 static const struct trust *trust;
 static size_t trust_octets;
+static const char *settings_file;
 
 /* ---- Settings ------------------------------------------------------------------------------- */
 
@@ -117,6 +118,7 @@ read_settings(const char *path, bool must_exist)
 		text_make(error, sizeof(error), "%s: cannot be read: %s", path, text_error(errno));
 		refuse_settings(error);
 	}
+	settings_file = path;
 	if (config_read(&config, (const char *)text, (size_t)len, path, error) == -1)
 		refuse_settings(error);
 	return true;
@@ -143,7 +145,8 @@ refuse_anchors(const char *what, const char *why)
 {
 	char line[CONFIG_ERROR_MAX];
 
-	text_make(line, sizeof(line), "tls.trust_anchors: %s %s%s", config.trust_anchors, what, why);
+	text_make(line, sizeof(line), "%s: tls.trust_anchors: %s %s%s", settings_file, config.trust_anchors,
+		  what, why);
 	refuse_settings(line);
 }
 
@@ -166,9 +169,7 @@ find_trust(void)
 	trust = trust_load(take(trust_octets), pem, (size_t)len, &skipped);
 	munmap(pem, PEM_MAX + 1);
 	if (trust == NULL)
-		refuse_anchors(
-			"holds no certificate that can be used; it must be PEM, of at most 512 certificates",
-			"");
+		refuse_anchors("holds no certificate that can be used (PEM, at most 512)", "");
 	if (skipped > 0)
 		log_warn("tls.trust_anchors: %s: %zu certificates cannot be read and are not trusted", path,
 			 skipped);
@@ -389,7 +390,7 @@ refuse_usage(const char *what, const char *why)
 {
 	char line[CONFIG_ERROR_MAX];
 
-	text_make(line, sizeof(line), "dnproxy: %s: %s; dnproxy --help shows what there is", what, why);
+	text_make(line, sizeof(line), "dnproxy: %s: %s; see dnproxy --help", what, why);
 	refuse_settings(line);
 }
 

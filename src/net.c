@@ -77,14 +77,15 @@ open_socket(const struct addr *a, int type)
 	return fd == -1 ? -1 : below_fd_setsize(fd);
 }
 
-/* Closes, and leaves the errno that was the reason. */
-static void
-close_quietly(int fd)
+/* Closes what was opened in vain.  Returns -1, and leaves the errno that was the reason. */
+static int
+give_back(int fd)
 {
 	int error = errno;
 
 	close(fd);
 	errno = error;
+	return -1;
 }
 
 static int
@@ -101,11 +102,8 @@ open_bound(const struct addr *at, int type)
 	if (type == SOCK_STREAM)
 		set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (bind(fd, &s.any, len) == -1)
-		goto close_fd;
+		return give_back(fd);
 	return fd;
-close_fd:
-	close_quietly(fd);
-	return -1;
 }
 
 int
@@ -133,11 +131,8 @@ net_listen_tcp(const struct addr *at)
 	if (fd == -1)
 		return -1;
 	if (listen(fd, TCP_BACKLOG) == -1)
-		goto close_fd;
+		return give_back(fd);
 	return fd;
-close_fd:
-	close_quietly(fd);
-	return -1;
 }
 
 int
@@ -173,11 +168,8 @@ net_connect(const struct addr *to)
 		return -1;
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (connect(fd, &s.any, len) == -1 && errno != EINPROGRESS && errno != EINTR)
-		goto close_fd;
+		return give_back(fd);
 	return fd;
-close_fd:
-	close_quietly(fd);
-	return -1;
 }
 
 int

@@ -67,7 +67,6 @@
 #define DOT_CONNECT_MS 1500u	   /* TCP takes one round trip; two lost SYNs are a dead path */
 #define DOT_HANDSHAKE_MS 2000u	   /* two round trips and 0.6 s of computing on a small router */
 #define DOT_STALL_MS 3000u	   /* questions out and nothing heard: the connection is given up */
-#define DOT_CLOSE_MS 500u	   /* for our close_notify to leave; nobody waits for more */
 #define DOT_IDLE_MS 9000u	   /* well-known servers close at 10 s: closing first avoids the race */
 #define DOT_IDLE_MAX_MS 60000u	   /* the longest idle time an upstream's keepalive may grant */
 #define DOT_LOG_MS 10000u	   /* trouble in new words is told at most once in this time */

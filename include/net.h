@@ -16,10 +16,10 @@
 #define NET_AGAIN (-1)	/* not now */
 #define NET_FAILED (-2) /* errno says why; close it */
 
-/* Listening sockets on an address and port.  IPv6 sockets take IPv6 only.  With *wildcard set the
- * address is 0.0.0.0 or ::, and datagrams come with the address that was asked.
+/* Listening sockets on an address and port.  IPv6 sockets take IPv6 only.  Where the
+ * address is 0.0.0.0 or ::, datagrams come with the address that was asked.
  * Returns a descriptor, or -1 with errno. */
-int net_listen_udp(const struct addr *at, bool *wildcard);
+int net_listen_udp(const struct addr *at);
 int net_listen_tcp(const struct addr *at);
 
 /* Takes a waiting connection.  Returns a descriptor; NET_AGAIN when there is none (any more);

@@ -18,7 +18,6 @@ struct udp {
 	struct proxy *proxy;
 	uint16_t reply_max; /* dnproxy.udp_size */
 	int fd[LISTEN_MAX];
-	bool wildcard[LISTEN_MAX];
 	size_t sockets;
 	struct net_datagram out[UDP_BATCH]; /* replies of this turn, in order: */
 	uint32_t out_socket[UDP_BATCH];

@@ -107,18 +107,19 @@ open_bound(const struct addr *at, int type)
 }
 
 int
-net_listen_udp(const struct addr *at, bool *wildcard)
+net_listen_udp(const struct addr *at)
 {
 	static const uint8_t zero[16];
 	int fd = open_bound(at, SOCK_DGRAM);
+	bool wildcard;
 
 	if (fd == -1)
 		return -1;
 	set_option(fd, SOL_SOCKET, SO_RCVBUF, UDP_RCVBUF);
-	*wildcard = memcmp(at->ip, zero, sizeof(zero)) == 0;
-	if (*wildcard && at->family == ADDR_V4)
+	wildcard = memcmp(at->ip, zero, sizeof(zero)) == 0;
+	if (wildcard && at->family == ADDR_V4)
 		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-	if (*wildcard && at->family == ADDR_V6)
+	if (wildcard && at->family == ADDR_V6)
 		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	return fd;
 }

@@ -64,7 +64,7 @@ udp_listen(struct udp *u, const struct addr *at)
 {
 	size_t i = u->sockets;
 
-	u->fd[i] = net_listen_udp(at, &u->wildcard[i]);
+	u->fd[i] = net_listen_udp(at);
 	if (u->fd[i] == -1)
 		return -1;
 	u->sockets++;

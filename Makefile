@@ -11,7 +11,7 @@
 
 VERSION  = 0.1.0
 # The largest stripped x86_64 program that is accepted, in octets.
-SIZE_MAX = 130000
+SIZE_MAX = 150000
 
 CC       = musl-gcc
 HOSTCC   = cc

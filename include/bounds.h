@@ -32,6 +32,7 @@
 #define LISTEN_MAX 16u	       /* a router's bridges, twice (IPv4 and IPv6); two descriptors each */
 #define ALLOW_MAX 32u	       /* prefixes; more belongs in a firewall */
 #define UPSTREAMS_MAX 8u       /* attempts per query are bounded by this plus one */
+#define PINS_MAX 8u	       /* RFC 7858 section 4.2 wants a spare; a change of keys has two more */
 #define HOSTNAME_MAX 253u      /* RFC 1035: 255 octets on the wire, written without the last dot */
 #define CONFIG_PATH_MAX 256u   /* a path in a setting */
 #define CONFIG_ERROR_MAX 512u  /* one line: place, key, value, what is expected */
@@ -65,6 +66,7 @@
 
 #define DOT_PORT 853u		   /* RFC 7858 section 3.1 */
 #define DOT_CONNECT_MS 1500u	   /* TCP takes one round trip; two lost SYNs are a dead path */
+#define CONN_SYN_MS 500u	   /* a second SYN: the kernel's own comes after 1 s (RFC 6298 section 2) */
 #define DOT_HANDSHAKE_MS 2000u	   /* two round trips and 0.6 s of computing on a small router */
 #define DOT_STALL_MS 3000u	   /* questions out and nothing heard: the connection is given up */
 #define DOT_IDLE_MS 9000u	   /* well-known servers close at 10 s: closing first avoids the race */
@@ -81,6 +83,11 @@
 #define TLS_RECORD_OUT (UPSTREAM_MSG_MAX + 2u + 100u) /* one query; header, nonce and tag */
 #define DOT_OUT_MAX 32768u  /* records gathered in one turn: 128 usual queries of 256 octets */
 #define NET_READ_MAX 32768u /* one read of any stream: two full TLS records */
+
+/* A resumed session skips the certificate, and its secret gives all of its sessions away: an hour.  A
+ * known leaf skips the chain, whose revocation nobody looks at anyway: a day. */
+#define TLS_SESSION_S 3600u
+#define TLS_LEAF_S 86400u
 
 #define CERT_MAX 16384u	 /* one certificate: a hundred names in a leaf stay below 8 KiB */
 #define CHAIN_MAX 10u	 /* certificates a server may send; real chains have 2 to 4 */

@@ -23,12 +23,14 @@ struct cert_part {
 
 struct cert_facts {
 	int64_t not_before, not_after; /* seconds since 1970, UTC */
-	struct cert_part subject;      /* the whole Name, its header included */
+	struct cert_part issuer;       /* the whole Name, its header included */
+	struct cert_part subject;      /* likewise */
 	struct cert_part spki;	       /* the whole SubjectPublicKeyInfo, its header included */
 	enum cert_key key;
 	struct cert_part modulus, exponent; /* of an RSA key, big-endian, without leading zeros */
 	struct cert_part point;		    /* of an elliptic curve key, as it stands there */
 	bool is_ca;			    /* basicConstraints says so */
+	struct cert_part san;		    /* subjectAltName: its GeneralName elements; len 0 = none */
 	bool has_san;			    /* a subjectAltName extension */
 	bool has_eku;			    /* an extendedKeyUsage extension: */
 	bool has_name_constraints;	    /* critical or not */
@@ -37,5 +39,14 @@ struct cert_facts {
 
 /* Reads der[0..len).  Returns 0, or -1 when it is not a certificate that lies exactly in there. */
 int cert_read(const uint8_t *der, size_t len, struct cert_facts *facts);
+
+/* Whether a subjectAltName is this IP address of 4 or 16 octets (RFC 5280 section 4.2.1.6). */
+bool cert_names_address(const uint8_t *der, const struct cert_facts *facts, const uint8_t *ip, size_t len);
+
+/* Writes what a Name (subject or issuer) is called for people: its last CN, else its last O or OU, else
+ * "-"; what is not printable ASCII becomes '?'.  out holds CERT_NAME_MAX octets, the NUL included.
+ * Returns out. */
+#define CERT_NAME_MAX 128u
+char *cert_name_text(char out[CERT_NAME_MAX], const uint8_t *der, const struct cert_part *name);
 
 #endif

@@ -11,10 +11,15 @@
 #include "addr.h"
 #include "bounds.h"
 #include "log.h"
+#include "pin.h"
 
 struct config_upstream {
 	struct addr addr;		 /* with its port */
-	char hostname[HOSTNAME_MAX + 1]; /* what its certificate must name; without a final dot */
+	char hostname[HOSTNAME_MAX + 1]; /* what its certificate must name, without a final dot; "" = none:
+					  * with no pins either it must name the address */
+	struct pin pin[PINS_MAX];	 /* a key of its chain must be one of them */
+	size_t pins;
+	bool keep_warm; /* it is connected to at once, and again when it closes */
 };
 
 struct config {
@@ -30,7 +35,9 @@ struct config {
 	uint16_t max_queries;
 	uint16_t tcp_clients;
 	uint16_t tcp_per_address;
-	uint8_t level; /* enum log_level */
+	uint8_t level;		 /* enum log_level */
+	uint8_t upstream_policy; /* enum pool_policy: in order, or the fastest */
+	bool strict_clock;
 	bool log_queries;
 };
 

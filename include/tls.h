@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One TLS client session (RFC 5246, used as RFC 7858, RFC 8310 and RFC 9325 ask): octets in, octets
- * out, no descriptor, no clock, no allocation.  TLS 1.2, ECDHE with AEAD; the server's chain and name
- * are verified before any application octet can be given to it.  Behind this header stands the TLS
+ * out, no descriptor, no clock, no allocation.  TLS 1.2, ECDHE with AEAD; the server proves who it is,
+ * as the rules ask, before any application octet can be given to it.  Behind this header stands the TLS
  * library; no other file but trust knows which. */
 #ifndef DNPROXY_TLS_H
 #define DNPROXY_TLS_H
@@ -10,27 +10,86 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "now.h"
+#include "pin.h"
 #include "trust.h"
 
 struct tls;
 
+/* Whom to believe.  A server is believed when all that is set here holds:
+ *   name          a subjectAltName of its certificate is this DNS name
+ *   address       with neither name nor pins: a subjectAltName is this IP address
+ *   anchors       its chain ends in one of trust (RFC 5280): with pins only when trust_given is set
+ *   pins          the key of a certificate that was verified, or of the anchor, is one of them
+ * Without anchors in force a pin decides: that of the server's own key alone needs no clock, no chain
+ * and, unless one is set, no name (RFC 7858 section 4.2); that of an issuer needs all links between, dates
+ * and a name; a built-in anchor counts when it is pinned.  Pins of certificates behind the anchor, which
+ * nobody has verified, do not count. */
+struct tls_rules {
+	const char *name;	/* without a final dot; "" = none */
+	const uint8_t *address; /* 4 or 16 octets */
+	size_t address_len;
+	const struct pin *pin;
+	size_t pins;
+	const struct trust *trust;
+	bool trust_given;  /* trust was chosen by the user, and binds beside pins */
+	bool strict_clock; /* validity starts bind even when the clock is not set (now.h) */
+};
+
+/* What one connection has taught about a server and saves the next one work; in memory only.  It belongs
+ * to one set of rules.  All zero: nothing is known. */
+struct tls_past {
+	/* A session that the server may resume (RFC 5246 section 7.3). */
+	uint8_t session_id[32], secret[48];
+	uint8_t session_id_len; /* 0 = none */
+	uint16_t version, suite;
+	uint64_t session_ms; /* the monotonic time of the handshake that verified the server */
+	/* The certificate that was last verified with its whole chain. */
+	uint8_t leaf[32]; /* its SHA-256 */
+	bool leaf_known;
+	uint64_t leaf_ms;   /* the monotonic time of that */
+	int64_t until_s;    /* the first end of validity in the chain, for both; seconds since 1970 */
+	bool without_clock; /* a validity start was passed over: void once the clock is set */
+};
+
+/* How much work the handshake was. */
+enum tls_effort {
+	TLS_FULL,	/* the whole chain was verified */
+	TLS_KNOWN_LEAF, /* the same certificate as last time: name and dates were verified, not the chain */
+	TLS_RESUMED	/* an earlier session went on */
+};
+
 /* Octets of the block of one session; it can be started again and again. */
 size_t tls_memory(void);
 
-/* block: tls_memory() octets, aligned for any type.  trust stays with the session. */
-struct tls *tls_init(void *block, const struct trust *trust);
+/* block: tls_memory() octets, aligned for any type. */
+struct tls *tls_init(void *block);
 
-/* Begins a handshake with the server that must prove to be name, a DNS name without a final dot;
- * name stays valid while the session is used.  utc_s is the time certificates are judged by.
+/* Begins a handshake with a server that must prove itself by the rules; they, past (NULL = none) and what
+ * they point to stay valid while the session is used.  past is read now and written when the handshake
+ * has ended well; TLS_SESSION_S, TLS_LEAF_S and the certificates' own dates bound how long it counts.
  * Returns 0; or -1 when there is no entropy yet, and nothing may be sent. */
-int tls_start(struct tls *t, const char *name, int64_t utc_s);
+int tls_start(struct tls *t, const struct tls_rules *rules, struct tls_past *past, const struct now *now);
+
+/* Calls seen(ctx, ...) for every certificate of the chain as it came, before it is judged, in this and all
+ * later handshakes; NULL = nobody.  der is borrowed for the call. */
+void tls_watch_chain(struct tls *t, void (*seen)(void *ctx, const uint8_t *der, size_t len), void *ctx);
 
 enum tls_state {
 	TLS_SHAKING, /* nothing is known of the server yet */
-	TLS_OPEN,    /* chain and name are verified; application octets may go both ways */
+	TLS_OPEN,    /* the rules hold; application octets may go both ways */
 	TLS_CLOSED   /* tls_trouble() says why, NULL for a regular end; unread octets may be left */
 };
 enum tls_state tls_state(const struct tls *t);
+
+/* Of a session that is or was open. */
+enum tls_effort tls_effort(const struct tls *t);
+
+/* Whether a validity start was passed over, now or when the session began that was resumed. */
+bool tls_without_clock(const struct tls *t);
+
+/* What the server chose of ALPN (RFC 7301); NULL = nothing. */
+const char *tls_protocol(const struct tls *t);
 
 /* What went wrong, in words for the log; NULL when nothing did.  Valid until the next tls_start(). */
 const char *tls_trouble(const struct tls *t);

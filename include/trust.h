@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pin.h"
+
 struct trust;
 
 /* The anchors this program was built with. */
@@ -25,5 +27,8 @@ size_t trust_count(const struct trust *t);
 
 /* The anchors as the TLS library takes them: br_x509_trust_anchor[trust_count(t)]. */
 const void *trust_anchors(const struct trust *t);
+
+/* The pin of the i-th anchor's key. */
+const struct pin *trust_pin(const struct trust *t, size_t i);
 
 #endif

@@ -21,5 +21,6 @@ now_read(struct now *now)
 		clock_gettime(CLOCK_MONOTONIC, &ts);
 	now->mono_ms = (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	now->utc_s = ts.tv_sec > floor_s ? ts.tv_sec : floor_s;
+	now->unset = ts.tv_sec < floor_s;
+	now->utc_s = now->unset ? floor_s : ts.tv_sec;
 }

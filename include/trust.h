@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cert.h"
 #include "pin.h"
 
 struct trust;
@@ -30,5 +31,12 @@ const void *trust_anchors(const struct trust *t);
 
 /* The pin of the i-th anchor's key. */
 const struct pin *trust_pin(const struct trust *t, size_t i);
+
+/* The pin of a certificate's key: of its SubjectPublicKeyInfo in der. */
+void trust_pin_of(struct pin *p, const uint8_t *der, const struct cert_part *spki);
+
+/* Makes one anchor, a br_x509_trust_anchor, of a certificate, into which it points; of one that is no CA
+ * an anchor for its own key alone.  Returns 0, or -1 when its key is of no use here. */
+int trust_anchor_of(void *anchor, const uint8_t *der, const struct cert_facts *facts);
 
 #endif

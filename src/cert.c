@@ -12,8 +12,10 @@ enum der_tag {
 	DER_UTC_TIME = 0x17,
 	DER_GENERALIZED_TIME = 0x18,
 	DER_SEQUENCE = 0x30,
-	DER_VERSION = 0xa0,   /* [0] of TBSCertificate */
-	DER_EXTENSIONS = 0xa3 /* [3] of TBSCertificate */
+	DER_SET = 0x31,
+	DER_IP_ADDRESS = 0x87, /* [7] of GeneralName */
+	DER_VERSION = 0xa0,    /* [0] of TBSCertificate */
+	DER_EXTENSIONS = 0xa3  /* [3] of TBSCertificate */
 };
 
 /* A run of elements; at moves behind what was read. */
@@ -82,6 +84,12 @@ static bool
 is_oid(const struct element *e, const char *oid, size_t len)
 {
 	return e->tag == DER_OID && e->body.left == len && memcmp(e->body.at, oid, len) == 0;
+}
+
+static struct cert_part
+part_of(const uint8_t *der, const uint8_t *at, size_t len)
+{
+	return (struct cert_part){(size_t)(at - der), len};
 }
 
 /* ---- Time ----------------------------------------------------------------------------------- */
@@ -186,8 +194,21 @@ read_basic(struct der value, struct cert_facts *facts)
 	return 0;
 }
 
+/* SubjectAltName ::= SEQUENCE OF GeneralName */
 static int
-read_extension(struct der ext, struct cert_facts *facts)
+read_san(const uint8_t *der, struct der value, struct cert_facts *facts)
+{
+	struct element list;
+
+	if (facts->has_san || next_of(&value, DER_SEQUENCE, &list) == -1)
+		return -1;
+	facts->has_san = true;
+	facts->san = part_of(der, list.body.at, list.body.left);
+	return 0;
+}
+
+static int
+read_extension(const uint8_t *der, struct der ext, struct cert_facts *facts)
 {
 	struct element oid, value;
 
@@ -198,7 +219,7 @@ read_extension(struct der ext, struct cert_facts *facts)
 	if (value.tag != DER_OCTETS)
 		return -1;
 	if (is_oid(&oid, OID_SAN, 3))
-		facts->has_san = true;
+		return read_san(der, value.body, facts);
 	if (is_oid(&oid, OID_NAME_CONSTRAINTS, 3))
 		facts->has_name_constraints = true;
 	if (is_oid(&oid, OID_BASIC, 3))
@@ -207,7 +228,7 @@ read_extension(struct der ext, struct cert_facts *facts)
 }
 
 static int
-read_extensions(struct der tbs, struct cert_facts *facts)
+read_extensions(const uint8_t *der, struct der tbs, struct cert_facts *facts)
 {
 	struct element e, list;
 
@@ -219,7 +240,8 @@ read_extensions(struct der tbs, struct cert_facts *facts)
 		if (next_of(&e.body, DER_SEQUENCE, &list) == -1)
 			return -1;
 		while (list.body.left > 0)
-			if (next_of(&list.body, DER_SEQUENCE, &e) == -1 || read_extension(e.body, facts) == -1)
+			if (next_of(&list.body, DER_SEQUENCE, &e) == -1 ||
+			    read_extension(der, e.body, facts) == -1)
 				return -1;
 	}
 	return 0;
@@ -232,12 +254,6 @@ read_extensions(struct der tbs, struct cert_facts *facts)
 #define OID_P256 "\x2a\x86\x48\xce\x3d\x03\x01\x07"
 #define OID_P384 "\x2b\x81\x04\x00\x22"
 #define OID_P521 "\x2b\x81\x04\x00\x23"
-
-static struct cert_part
-part_of(const uint8_t *der, const uint8_t *at, size_t len)
-{
-	return (struct cert_part){(size_t)(at - der), len};
-}
 
 static int
 read_integer(const uint8_t *der, struct der *d, struct cert_part *part)
@@ -310,14 +326,66 @@ cert_read(const uint8_t *der, size_t len, struct cert_facts *facts)
 	tbs = e.body;
 	if (next(&tbs, &e) == -1 || (e.tag == DER_VERSION && next(&tbs, &e) == -1)) /* serial number */
 		return -1;
-	if (next_of(&tbs, DER_SEQUENCE, &e) == -1 ||
-	    next_of(&tbs, DER_SEQUENCE, &e) == -1) /* algorithm, issuer */
+	if (next_of(&tbs, DER_SEQUENCE, &e) == -1 || next_of(&tbs, DER_SEQUENCE, &e) == -1) /* algorithm */
 		return -1;
+	facts->issuer = part_of(der, e.whole, e.whole_len);
 	if (read_validity(&tbs, facts) == -1 || next_of(&tbs, DER_SEQUENCE, &e) == -1)
 		return -1;
 	facts->subject = part_of(der, e.whole, e.whole_len);
 	if (next_of(&tbs, DER_SEQUENCE, &e) == -1)
 		return -1;
 	facts->spki = part_of(der, e.whole, e.whole_len);
-	return read_key(der, e.body, facts) == -1 ? -1 : read_extensions(tbs, facts);
+	return read_key(der, e.body, facts) == -1 ? -1 : read_extensions(der, tbs, facts);
+}
+
+/* ---- Names ---------------------------------------------------------------------------------- */
+
+bool
+cert_names_address(const uint8_t *der, const struct cert_facts *facts, const uint8_t *ip, size_t len)
+{
+	struct der san = {der + facts->san.at, facts->san.len};
+	struct element e;
+
+	while (next(&san, &e) == 0)
+		if (e.tag == DER_IP_ADDRESS && e.body.left == len && memcmp(e.body.at, ip, len) == 0)
+			return true;
+	return false;
+}
+
+#define OID_CN "\x55\x04\x03"
+#define OID_O "\x55\x04\x0a"
+#define OID_OU "\x55\x04\x0b"
+
+/* AttributeTypeAndValue ::= SEQUENCE { OID, value }.  What was found before stays when it says more. */
+static void
+read_attribute(struct der pair, struct der *best, bool *is_cn)
+{
+	struct element oid, value;
+	bool cn;
+
+	if (next_of(&pair, DER_OID, &oid) == -1 || next(&pair, &value) == -1 || value.body.left == 0)
+		return;
+	cn = is_oid(&oid, OID_CN, 3);
+	if (cn || (!*is_cn && (is_oid(&oid, OID_O, 3) || is_oid(&oid, OID_OU, 3)))) {
+		*best = value.body;
+		*is_cn = cn;
+	}
+}
+
+char *
+cert_name_text(char out[CERT_NAME_MAX], const uint8_t *der, const struct cert_part *name)
+{
+	struct der d = {der + name->at, name->len}, best = {(const uint8_t *)"-", 1};
+	struct element list, set, pair;
+	bool is_cn = false;
+	size_t n = 0;
+
+	if (next_of(&d, DER_SEQUENCE, &list) == 0)
+		while (next_of(&list.body, DER_SET, &set) == 0)
+			while (next_of(&set.body, DER_SEQUENCE, &pair) == 0)
+				read_attribute(pair.body, &best, &is_cn);
+	for (; n < best.left && n < CERT_NAME_MAX - 1; n++)
+		out[n] = best.at[n] >= ' ' && best.at[n] <= '~' ? (char)best.at[n] : '?';
+	out[n] = '\0';
+	return out;
 }

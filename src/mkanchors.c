@@ -10,8 +10,10 @@
 
 /* trust.c wants to know the anchors that this program is there to make. */
 extern const br_x509_trust_anchor trust_builtin_anchor[];
+extern const struct pin trust_builtin_pin[];
 extern const size_t trust_builtin_count;
 const br_x509_trust_anchor trust_builtin_anchor[1];
+const struct pin trust_builtin_pin[1];
 const size_t trust_builtin_count;
 
 static void
@@ -48,8 +50,17 @@ print_anchor(size_t i, const br_x509_trust_anchor *ta)
 		printf("{BR_KEYTYPE_EC, {.ec = {%d, " OCTETS "}}}},\n", ta->pkey.key.ec.curve, "q", i, "q", i);
 }
 
+static void
+print_pin(const struct pin *p)
+{
+	printf("\t{{");
+	for (size_t i = 0; i < sizeof(p->sha256); i++)
+		printf("%s0x%02x,", i % 16 == 0 ? "\n\t\t" : " ", p->sha256[i]);
+	printf("\n\t}},\n");
+}
+
 /* Reads a file whole and turns it into anchors; ends the program when there is not exactly one. */
-static const br_x509_trust_anchor *
+static const struct trust *
 load(const char *path)
 {
 	static uint8_t pem[PEM_MAX];
@@ -63,29 +74,33 @@ load(const char *path)
 		exit(1);
 	}
 	fclose(f);
-	return trust_anchors(t);
+	return t;
 }
 
 int
 main(int argc, char **argv)
 {
 	size_t count = (size_t)argc - 1;
-	static const br_x509_trust_anchor *ta[ANCHORS_MAX];
+	static const struct trust *t[ANCHORS_MAX];
 
 	if (count == 0 || count > ANCHORS_MAX) {
 		fprintf(stderr, "usage: mkanchors FILE.crt ... > anchors.c\n");
 		return 2;
 	}
-	printf("/* Made by mkanchors. */\n#include <bearssl.h>\n\n"
+	printf("/* Made by mkanchors. */\n#include <bearssl.h>\n#include \"pin.h\"\n\n"
 	       "extern const br_x509_trust_anchor trust_builtin_anchor[];\n"
+	       "extern const struct pin trust_builtin_pin[];\n"
 	       "extern const size_t trust_builtin_count;\n\n");
 	for (size_t i = 0; i < count; i++) {
-		ta[i] = load(argv[i + 1]);
-		print_parts(i, ta[i]);
+		t[i] = load(argv[i + 1]);
+		print_parts(i, trust_anchors(t[i]));
 	}
 	printf("\nconst br_x509_trust_anchor trust_builtin_anchor[] = {\n");
 	for (size_t i = 0; i < count; i++)
-		print_anchor(i, ta[i]);
+		print_anchor(i, trust_anchors(t[i]));
+	printf("};\nconst struct pin trust_builtin_pin[] = {\n");
+	for (size_t i = 0; i < count; i++)
+		print_pin(trust_pin(t[i], 0));
 	printf("};\nconst size_t trust_builtin_count = %zu;\n", count);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base64.h"
+
 #define BEGIN "-----BEGIN CERTIFICATE-----"
 #define BEGIN_X509 "-----BEGIN X509 CERTIFICATE-----"
 #define END "-----END "
@@ -36,21 +38,6 @@ find_begin(const uint8_t **at, size_t *left)
 	return false;
 }
 
-/* The six bits of a base64 digit (RFC 4648 section 4); -1 for anything else. */
-static int
-digit(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '+')
-		return 62;
-	return c == '/' ? 63 : -1;
-}
-
 enum pem_result
 pem_next(const uint8_t **at, size_t *left, uint8_t *der, size_t *der_len)
 {
@@ -62,7 +49,7 @@ pem_next(const uint8_t **at, size_t *left, uint8_t *der, size_t *der_len)
 		return PEM_END;
 	for (; *left > 0 && **at != '-'; ++*at, --*left) {
 		uint8_t c = **at;
-		int value = digit(c);
+		int value = base64_digit(c);
 
 		if (c == '\r' || c == '\n' || c == ' ' || c == '\t')
 			continue;

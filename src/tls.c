@@ -261,32 +261,40 @@ init_engine(struct tls *t)
 }
 
 struct tls *
-tls_init(void *block, const struct trust *trust)
+tls_init(void *block)
 {
 	struct tls *t = block;
 
+	memset(t, 0, offsetof(struct tls, out));
 	init_engine(t);
-	init_verifier(&t->verifier, &t->client.eng, trust);
 	br_ssl_engine_set_x509(&t->client.eng, &t->verifier.vtable);
 	return t;
 }
 
 int
-tls_start(struct tls *t, const char *name, int64_t utc_s)
+tls_start(struct tls *t, const struct tls_rules *rules, struct tls_past *past, const struct now *now)
 {
 	uint8_t seed[32];
 
-	t->name = name;
+	(void)past;
+	init_verifier(&t->verifier, &t->client.eng, rules->trust);
+	t->name = rules->name;
 	t->was_open = t->heard = t->heard_tls = false;
 	t->trouble[0] = '\0';
-	t->verifier.utc_s = utc_s;
+	t->verifier.utc_s = now->utc_s;
 	t->verifier.refusal = REFUSAL_NONE;
 	t->no_entropy = entropy_fill(seed, sizeof(seed)) == -1;
 	if (t->no_entropy)
 		return -1;
 	br_ssl_engine_inject_entropy(&t->client.eng, seed, sizeof(seed));
 	memset(seed, 0, sizeof(seed));
-	return br_ssl_client_reset(&t->client, name, 0) ? 0 : -1;
+	return br_ssl_client_reset(&t->client, rules->name, 0) ? 0 : -1;
+}
+
+void
+tls_watch_chain(struct tls *t, void (*seen)(void *ctx, const uint8_t *der, size_t len), void *ctx)
+{
+	(void)t, (void)seen, (void)ctx;
 }
 
 /* ---- State and words ------------------------------------------------------------------------ */
@@ -436,6 +444,26 @@ tls_distrusts(const struct tls *t)
 	int error = br_ssl_engine_last_error(&t->client.eng);
 
 	return error >= 32 && error < 64;
+}
+
+enum tls_effort
+tls_effort(const struct tls *t)
+{
+	(void)t;
+	return TLS_FULL;
+}
+
+bool
+tls_without_clock(const struct tls *t)
+{
+	(void)t;
+	return false;
+}
+
+const char *
+tls_protocol(const struct tls *t)
+{
+	return br_ssl_engine_get_selected_protocol((br_ssl_engine_context *)(uintptr_t)&t->client.eng);
 }
 
 const char *

@@ -30,11 +30,13 @@ $(BEARSSL_LIB): $(BEARSSL_DIR)/inc/bearssl.h
 CA_FILES = $(wildcard $(CA_NAMES:%=$(CA_DIR)/%.crt))
 CA_LACK  = $(filter-out $(CA_FILES:$(CA_DIR)/%.crt=%),$(CA_NAMES))
 
-# mkanchors runs on the building machine; of BearSSL it needs the headers only.
-MKANCHORS_SRC = src/mkanchors.c src/trust.c src/cert.c src/pem.c
-$(B)/mkanchors: $(MKANCHORS_SRC) include/trust.h include/cert.h include/pem.h $(BEARSSL_DIR)/inc/bearssl.h
+# mkanchors runs on the building machine; of BearSSL it needs SHA-256, compiled for that machine too.
+MKANCHORS_SRC = src/mkanchors.c src/trust.c src/cert.c src/pem.c src/base64.c
+MKANCHORS_SHA = $(addprefix $(BEARSSL_DIR)/src/,hash/sha2small.c codec/dec32be.c codec/enc32be.c)
+$(B)/mkanchors: $(MKANCHORS_SRC) include/trust.h include/pin.h include/cert.h include/pem.h $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
-	$(HOSTCC) -std=c11 -O1 -Iinclude -isystem $(BEARSSL_DIR)/inc -o $@ $(MKANCHORS_SRC)
+	$(HOSTCC) -std=c11 -O1 -Iinclude -isystem $(BEARSSL_DIR)/inc -I$(BEARSSL_DIR)/src $(BEARSSL_DEFS) \
+		-o $@ $(MKANCHORS_SRC) $(MKANCHORS_SHA)
 
 $(B)/anchors.c: $(B)/mkanchors $(CA_FILES)
 	$(if $(CA_LACK),@echo "no trust anchors for lack of them in ca-certificates: $(CA_LACK)")

@@ -18,10 +18,11 @@ enum key_type {
 	KEY_NUMBER,   /* uint16_t */
 	KEY_WORD,     /* uint8_t or bool: which of the words */
 	KEY_PATH,     /* char[] without control characters; may be empty */
-	KEY_HOSTNAME, /* char[], a DNS name without its last dot */
+	KEY_HOSTNAME, /* char[], a DNS name without its last dot; may be empty */
 	KEY_SERVER,   /* struct addr of a server; its port is a key of its own, and stays */
 	KEY_ADDRESS,  /* struct addr to listen on, likewise */
-	KEY_PREFIX    /* struct prefix */
+	KEY_PREFIX,   /* struct prefix */
+	KEY_PIN	      /* struct pin */
 };
 
 /* Rows of one section stand together; the part of the name before the dot is the section.  A
@@ -30,7 +31,8 @@ struct key {
 	const char *name;
 	const char *env;   /* overrides it; NULL = none */
 	const char *text;  /* of a word: all there are, with | between; of a number: unused; else the
-			      * default, of a list with ", " between its entries */
+			      * default, of a list with ", " between its entries; a list whose default is
+			      * empty may be empty */
 	const char *help;  /* one line */
 	uint16_t at, size; /* octets from the begin of the struct to its value, or first; of a value */
 	uint16_t count;	   /* of a list: where its length (size_t) lies; 0 = a single value */

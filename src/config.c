@@ -11,9 +11,9 @@
 #define VALUE(part, field) .at = offsetof(struct part, field), .size = sizeof(((struct part *)0)->field)
 #define NUMBER(part, field, low, high, preset) \
 	.type = KEY_NUMBER, VALUE(part, field), .min = (low), .max = (high), .number = (preset)
-#define LIST(field, length, most) \
-	.at = offsetof(struct config, field), .size = sizeof(((struct config *)0)->field[0]), \
-	.count = offsetof(struct config, length), .max = (most)
+#define LIST(part, field, length, most) \
+	.at = offsetof(struct part, field), .size = sizeof(((struct part *)0)->field[0]), \
+	.count = offsetof(struct part, length), .max = (most)
 
 _Static_assert(sizeof(struct config) <= UINT16_MAX, "struct key counts in 16 bits");
 
@@ -21,7 +21,7 @@ static const struct key keys[] = {
 	{.name = "dnproxy.host",
 	 .env = "DNPROXY_HOST",
 	 .type = KEY_ADDRESS,
-	 LIST(listen, listens, LISTEN_MAX),
+	 LIST(config, listen, listens, LISTEN_MAX),
 	 .text = "127.0.0.1",
 	 .help = "where clients ask; 0.0.0.0 and :: are all addresses"},
 	{.name = "dnproxy.port",
@@ -30,7 +30,7 @@ static const struct key keys[] = {
 	 .help = "the port on each of them, UDP and TCP"},
 	{.name = "dnproxy.allow",
 	 .type = KEY_PREFIX,
-	 LIST(allow, allows, ALLOW_MAX),
+	 LIST(config, allow, allows, ALLOW_MAX),
 	 .text = "127.0.0.0/8, ::1/128, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, fe80::/10, "
 		 "fc00::/7",
 	 .help = "who is answered; others get REFUSED"},
@@ -46,6 +46,11 @@ static const struct key keys[] = {
 	{.name = "dnproxy.tcp_per_address",
 	 NUMBER(config, tcp_per_address, 1, TCP_CLIENTS_MAX, TCP_PER_ADDRESS_DEFAULT),
 	 .help = "of these, from one address"},
+	{.name = "dnproxy.upstream_policy",
+	 .type = KEY_WORD,
+	 VALUE(config, upstream_policy),
+	 .text = "order|fastest",
+	 .help = "order: the first healthy one of the list; fastest: the one that answers soonest"},
 
 	{.name = "upstream.ip",
 	 .env = "DNPROXY_UPSTREAM_IP",
@@ -66,14 +71,31 @@ static const struct key keys[] = {
 	 .each = true,
 	 VALUE(config_upstream, hostname),
 	 .text = "cloudflare-dns.com",
-	 .must = true,
-	 .help = "the name its certificate must prove"},
+	 .help = "the name its certificate must prove; left out in a file: its IP address, or a pin"},
+	{.name = "upstream.pins",
+	 .type = KEY_PIN,
+	 .each = true,
+	 LIST(config_upstream, pin, pins, PINS_MAX),
+	 .text = "",
+	 .help = "sha256/BASE64 of public keys; one of its chain must be among them"},
+	{.name = "upstream.keep_warm",
+	 .type = KEY_WORD,
+	 .each = true,
+	 VALUE(config_upstream, keep_warm),
+	 /* YAML 1.1 has more words for these two; which of them count depends on the reader. */
+	 .text = "false|true",
+	 .help = "connect at once and again whenever it closes, so that no query waits for a handshake"},
 
 	{.name = "tls.trust_anchors",
 	 .type = KEY_PATH,
 	 VALUE(config, trust_anchors),
 	 .text = "",
 	 .help = "a PEM file that replaces the built-in anchors"},
+	{.name = "tls.clock",
+	 .type = KEY_WORD,
+	 VALUE(config, strict_clock),
+	 .text = "auto|strict",
+	 .help = "auto: while the clock stands before the build date, certificates may be not yet valid"},
 
 	{.name = "log.level",
 	 .env = "DNPROXY_LOG_LEVEL",
@@ -82,12 +104,10 @@ static const struct key keys[] = {
 	 .text = "error|warn|info|debug",
 	 .number = LOG_LEVEL_INFO,
 	 .help = "how much is logged; names asked for only by log.queries"},
-	/* YAML 1.1 has more words for these two; which of them count depends on the reader. */
 	{.name = "log.queries",
 	 .type = KEY_WORD,
 	 VALUE(config, log_queries),
 	 .text = "false|true",
-	 .number = 0,
 	 .help = "one line for every query"},
 };
 
@@ -232,7 +252,7 @@ read_key(void *base, struct file *f, size_t node)
 	if (k == NULL)
 		return fail_unknown(&f->p);
 	key_clear(k, base);
-	if (k->count == 0 || n->kind != YAML_LIST || n->first == 0)
+	if (k->count == 0 || n->kind != YAML_LIST || (n->first == 0 && k->text[0] != '\0'))
 		return read_value(k, base, f, node);
 	for (size_t i = n->first; i != 0; i = f->y->node[i].next) {
 		if (read_value(k, base, f, i) == -1)
@@ -269,11 +289,12 @@ read_upstream(struct file *f, size_t node)
 
 	f->p.at = n->at;
 	if (n->kind != YAML_MAP)
-		return key_fail(&f->p, "expected ip: and hostname: here");
+		return key_fail(&f->p, "expected keys such as ip: here");
 	if (f->c->upstreams == UPSTREAMS_MAX)
 		return key_fail(&f->p, "takes at most %u entries", UPSTREAMS_MAX);
 	f->upstream_at[f->c->upstreams++] = n->at;
 	preset_upstream(u);
+	u->hostname[0] = '\0'; /* the built-in one belongs to another server */
 	if (read_keys(u, f, node) == -1)
 		return -1;
 	f->p.at = n->at;
@@ -381,7 +402,7 @@ config_read(struct config *c, const char *text, size_t len, const char *name, ch
 	f.p.at = y.at;
 	f.p.key = "upstream";
 	if (c->upstreams == 0)
-		return key_fail(&f.p, "%s, with ip: and hostname: below", must);
+		return key_fail(&f.p, "%s, with ip: below", must);
 	return settle(c, &f.p, f.upstream_at);
 }
 
@@ -421,9 +442,11 @@ prepare_upstream(struct config *c, char *(*get)(const char *), bool from_file, s
 	bool given = false;
 
 	for (const struct key *k = keys; k < keys + KEYS; k++) {
-		if (k->must && variable(get, k) == NULL)
+		if (!k->each || k->env == NULL)
+			continue;
+		if (variable(get, k) == NULL)
 			missing = k;
-		else if (k->must)
+		else
 			given = true;
 	}
 	if (!given)
@@ -496,7 +519,7 @@ print_key(struct out *o, const struct key *k, const void *base, const char *begi
 {
 	size_t n = key_count(k, base);
 
-	print(o, "%s%s:%s", begin, last_part(k->name), n == 1 ? "" : "\n");
+	print(o, "%s%s:%s", begin, last_part(k->name), n == 0 ? " []\n" : n == 1 ? "" : "\n");
 	for (size_t i = 0; i < n; i++) {
 		if (n > 1)
 			print(o, "%*s-", (int)strlen(begin) + 2, "");
@@ -537,11 +560,13 @@ config_print(const struct config *c, char out[CONFIG_TEXT_MAX])
 static void
 help_key(struct out *o, const struct key *k, const void *base)
 {
-	char text[KEY_TEXT_MAX];
+	char text[KEY_TEXT_MAX] = "[]";
+	size_t n = key_count(k, base);
 
-	key_show(k, base, 0, text);
+	if (n > 0)
+		key_show(k, base, 0, text);
 	print(o, "  %s\n      default %s%s", k->name, text[0] != '\0' ? text : "\"\"",
-	      key_count(k, base) > 1 ? " and others" : "");
+	      n > 1 ? " and others" : "");
 	if (k->type == KEY_NUMBER)
 		print(o, "; %u..%u", k->min, k->max);
 	if (k->type == KEY_WORD)

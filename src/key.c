@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "pin.h"
 #include "text.h"
 
-_Static_assert(KEY_TEXT_MAX >= CONFIG_PATH_MAX && KEY_TEXT_MAX > HOSTNAME_MAX && KEY_TEXT_MAX >= ADDR_TEXT_MAX,
+_Static_assert(KEY_TEXT_MAX >= CONFIG_PATH_MAX && KEY_TEXT_MAX > HOSTNAME_MAX &&
+		       KEY_TEXT_MAX >= ADDR_TEXT_MAX && KEY_TEXT_MAX >= PIN_TEXT_MAX,
 	       "all that is shown fits");
 _Static_assert(sizeof(bool) == sizeof(uint8_t), "a switch is a word of two");
 _Static_assert(CONFIG_ERROR_MAX > 128 + sizeof(":4294967295:4294967295: ") + 128 + sizeof(": "),
@@ -136,7 +138,7 @@ put_hostname(const struct key *k, char *to, const char *text, const struct place
 
 	if (len > 0 && text[len - 1] == '.')
 		len--;
-	if (is_hostname(text, len)) {
+	if (text[0] == '\0' || is_hostname(text, len)) {
 		text_make(to, k->size, "%.*s", (int)len, text);
 		if (addr_parse(&a, to) == -1)
 			return 0;
@@ -185,6 +187,13 @@ put_value(const struct key *k, void *to, const char *text, const struct place *p
 		if (prefix_parse(to, text) == 0)
 			return 0;
 		return refuse(p, text, "is not a prefix such as 10.0.0.0/8 (bits behind its length are 0)");
+	case KEY_PIN:
+		if (pin_parse(to, text) == 0)
+			return 0;
+		return refuse(
+			p, text,
+			"is not a pin such as sha256/... (43 digits of base64 and =; dnproxy probe prints "
+			"them)");
 	default:
 		return put_address(k, to, text, p);
 	}
@@ -208,6 +217,9 @@ key_show(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX]
 		break;
 	case KEY_PREFIX:
 		prefix_text(out, from);
+		break;
+	case KEY_PIN:
+		pin_text(out, from);
 		break;
 	default:
 		show_address(from, out);

@@ -47,6 +47,9 @@ long net_write_pieces(int fd, const struct net_piece *piece, size_t pieces);
  * by one (Nagle) wait for it.  Linux forgets it again, so it is said after each read. */
 void net_quick_ack(int fd);
 
+/* Whether the peer's kernel has acknowledged all that was written; false where it cannot be told. */
+bool net_is_acknowledged(int fd);
+
 void net_close(int fd);
 
 /* Datagrams, up to UDP_BATCH a call. */

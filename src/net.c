@@ -228,6 +228,15 @@ net_quick_ack(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
 }
 
+bool
+net_is_acknowledged(int fd)
+{
+	struct tcp_info info = {.tcpi_unacked = 1};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked == 0;
+}
+
 void
 net_close(int fd)
 {

@@ -59,20 +59,49 @@
  * 4 s, scheduling of a busy machine included. */
 #define QUERY_TIMEOUT_MS 3700u
 
-/* Not answered for this long: the next upstream, if there is one, is asked as well. */
-#define QUERY_HEDGE_MS 1500u
+/* ---- Which upstream ------------------------------------------------------------------------- */
+
+/* A query not answered within so many times its upstream's usual time is also put to the next one.  Three
+ * times: answers from a resolver's cache take one, and those it has to look up itself often two.  At least
+ * the time a resolver usually looks something up in; at most such that the other's answer comes in time. */
+#define POOL_HEDGE_TIMES 3u
+#define POOL_HEDGE_MIN_MS 200u
+#define POOL_HEDGE_DEFAULT_MS 500u /* before anything was measured */
+#define POOL_HEDGE_MAX_MS 700u
+/* Of all queries at most one in so many, and so many more in a row: an outage becomes no storm. */
+#define POOL_HEDGE_SHARE 10u
+#define POOL_HEDGE_BURST 20u
+
+/* Silent with questions open for this long: the connection is doubted, and all its questions go elsewhere,
+ * where a connection may have to be made first: all within 1.5 s.  More for an upstream far away. */
+#define POOL_DOUBT_MIN_MS 700u
+#define POOL_DOUBT_MAX_MS 1500u
+
+/* A query that waits for a connection to come about is also offered to the next upstream after this: four
+ * round trips of 100 ms. */
+#define POOL_WAIT_MS 400u
+
+#define POOL_EXPLORE_MS 5000u /* within the idle time of connections, which need not be opened anew then */
+
+/* While all upstreams rest, a query cuts the rest of one short, at most once in this time. */
+#define POOL_WAKE_MS 1000u
 
 /* ---- Upstream connections ------------------------------------------------------------------- */
 
-#define DOT_PORT 853u		   /* RFC 7858 section 3.1 */
-#define DOT_CONNECT_MS 1500u	   /* TCP takes one round trip; two lost SYNs are a dead path */
-#define CONN_SYN_MS 500u	   /* a second SYN: the kernel's own comes after 1 s (RFC 6298 section 2) */
-#define DOT_HANDSHAKE_MS 2000u	   /* two round trips and 0.6 s of computing on a small router */
-#define DOT_STALL_MS 3000u	   /* questions out and nothing heard: the connection is given up */
+#define DOT_PORT 853u	       /* RFC 7858 section 3.1 */
+#define DOT_CONNECT_MS 1500u   /* TCP takes one round trip; two lost SYNs are a dead path */
+#define CONN_SYN_MS 500u       /* a second SYN: the kernel's own comes after 1 s (RFC 6298 section 2) */
+#define DOT_HANDSHAKE_MS 2000u /* two round trips and 0.6 s of computing on a small router */
+/* Questions out and nothing heard for this long, though the peer's kernel acknowledges: replaced too. */
+#define DOT_SILENT_MS 2000u
 #define DOT_IDLE_MS 9000u	   /* well-known servers close at 10 s: closing first avoids the race */
 #define DOT_IDLE_MAX_MS 60000u	   /* the longest idle time an upstream's keepalive may grant */
+#define DOT_IDLE_LEARN_MS 200u	   /* who closes sooner closes after each answer: nothing to be learnt */
+#define DOT_IDLE_TRUST 16u	   /* so many closes of ours in time: its idle time may have grown */
+#define DOT_WARM_MS 250u	   /* keep_warm: a connection that lasts less is no use: it rests */
 #define DOT_LOG_MS 10000u	   /* trouble in new words is told at most once in this time */
 #define DOT_REST_DISTRUST_MS 2000u /* after certificate trouble: it does not go away by itself */
+#define DOT_REST_LOCAL_MS 100u	   /* no route: nothing has left this machine, so trying costs nobody */
 #define DOT_REST_MIN_MS 250u	   /* after a failure; doubles up to DOT_REST_MAX_MS */
 #define DOT_REST_MAX_MS 8000u	   /* a user who plugs the cable back in waits no longer */
 /* One odd question proves nothing: so many in a row that are answered without OPT alone do. */

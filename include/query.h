@@ -24,31 +24,44 @@ enum query_state {
 
 struct query {
 	enum query_state state;
-	uint16_t id;	  /* ours, unpredictable, unique in the table */
-	uint16_t asked;	  /* bit i: upstream i took it and has neither answered nor been lost */
-	uint16_t hoped;	  /* bit i: upstream i said SOON */
-	uint16_t bare;	  /* bit i: upstream i was asked without OPT, or is to be */
-	uint16_t refused; /* bit i: because it refused the OPT of this very question */
-	uint16_t tried;	  /* bit i: it was offered to upstream i */
-	uint8_t sent;	  /* how often it has gone out */
-	uint8_t tries;	  /* of these, how often as a try: not when only our OPT had been refused */
-	bool late;	  /* on LATE rather than FRESH */
+	uint16_t id;	    /* ours, unpredictable, unique in the table */
+	uint16_t asked;	    /* bit i: upstream i took it and has neither answered nor been lost */
+	uint16_t hoped;	    /* bit i: it is to be sent to upstream i as soon as that is ready */
+	uint16_t soured;    /* bit i: upstream i answered SERVFAIL or REFUSED */
+	uint16_t bare;	    /* bit i: upstream i was asked without OPT, or is to be */
+	uint16_t refused;   /* bit i: because it refused the OPT of this very question */
+	uint16_t tried;	    /* bit i: it was offered to upstream i */
+	uint8_t sent;	    /* how often it has gone out */
+	uint8_t tries;	    /* of these, how often as a try: not when only our OPT had been refused */
+	uint8_t watch;	    /* the watch list it is on, or QUERY_UNWATCHED */
+	uint8_t sour_rcode; /* what the first of .soured said, */
+	int16_t sour_ede;   /* and the Extended DNS Error it gave; -1 = none */
+	uint16_t last;	    /* bit i: upstream i was sent it at sent_ms, and not before */
 	uint64_t opened_ms;
+	uint64_t sent_ms;  /* when it was sent last */
+	uint64_t watch_ms; /* when it came onto its watch list */
 	struct origin origin;
 	struct edns_facts facts;
 	uint8_t *msg; /* the client's message as it came; not of a SPENT query */
 	uint16_t len;
 	/* The table's own: */
 	uint16_t next, prev; /* in the list it is on */
+	uint16_t next_watched, prev_watched;
 	uint16_t next_same;  /* in the hash chain */
 	uint16_t long_place; /* QUERY_NONE = msg lies in small */
 	uint8_t bucket;	     /* of its client's address */
 	uint8_t small[QUERY_SHORT];
 };
 
-/* Queries in order of age.  FRESH and LATE hold those a client waits for: a query becomes late when
- * a second upstream is due.  All waits have the same length, so the first has the next deadline. */
-enum query_list { QUERY_LIST_FRESH, QUERY_LIST_LATE, QUERY_LIST_SPENT, QUERY_LISTS };
+/* Queries in order of age: those a client waits for, and the spent ones. */
+enum query_list { QUERY_LIST_OPEN, QUERY_LIST_SPENT, QUERY_LISTS };
+
+/* Beside that, an open query may be on one watch list, in order of the time it came there: that of an
+ * upstream that has it (0..UPSTREAMS_MAX - 1), or that of those who wait for a connection.  Whatever is due
+ * after a time that is the same for all of a list is due for its first one first. */
+#define QUERY_WATCH_WAITING UPSTREAMS_MAX
+#define QUERY_WATCHES (UPSTREAMS_MAX + 1u)
+#define QUERY_UNWATCHED UINT8_MAX
 
 struct query_table {
 	struct query *slot;
@@ -58,7 +71,8 @@ struct query_table {
 	uint16_t free; /* a stack: slots used lately are used first */
 	uint16_t used; /* slots from here on were never opened, their memory never touched */
 	uint16_t first[QUERY_LISTS], last[QUERY_LISTS];
-	uint16_t open; /* on FRESH and LATE */
+	uint16_t first_watched[QUERY_WATCHES], last_watched[QUERY_WATCHES];
+	uint16_t open; /* on OPEN */
 	uint16_t spent;
 	uint8_t (*place)[QUERY_MSG_MAX]; /* for messages longer than QUERY_SHORT */
 	uint16_t free_place[QUERIES_LONG];
@@ -77,15 +91,19 @@ size_t query_memory(uint32_t slots);
 /* block: query_memory(slots) octets, aligned for any type, all zero; it stays with the table. */
 void query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void *, size_t));
 
-/* Takes a slot for msg[0..len), len <= QUERY_MSG_MAX, which is copied: WAITING, on FRESH.  now must
+/* Takes a slot for msg[0..len), len <= QUERY_MSG_MAX, which is copied: WAITING, on OPEN, not watched.  now must
  * not be before that of an earlier call.  Gives up the oldest SPENT query when no slot is free.
  * Returns NULL when there is no slot, no long place, or no entropy; or when little is left and this
  * client has a large share already. */
 struct query *query_open(struct query_table *t, const struct origin *origin, const uint8_t *msg, size_t len,
 			 const struct edns_facts *facts, uint64_t now);
 
-/* FRESH to LATE. */
-void query_make_late(struct query_table *t, struct query *q);
+/* Puts an open query at the end of a watch list, as of now, and off the one it was on; or off alone. */
+void query_watch(struct query_table *t, struct query *q, unsigned watch, uint64_t now);
+void query_unwatch(struct query_table *t, struct query *q);
+
+/* The first of a watch list; NULL = it is empty. */
+struct query *query_watched(const struct query_table *t, unsigned watch);
 
 /* Its client is served or gone: SPENT while an upstream of .asked may still answer, else FREE.
  * A spent query keeps its ID and lets its message go. */

@@ -50,6 +50,8 @@ query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void 
 	memset(t->chain, 0xff, chains_for(slots) * sizeof(uint16_t));
 	memset(t->first, 0xff, sizeof(t->first));
 	memset(t->last, 0xff, sizeof(t->last));
+	memset(t->first_watched, 0xff, sizeof(t->first_watched));
+	memset(t->last_watched, 0xff, sizeof(t->last_watched));
 	for (uint16_t i = 0; i < QUERIES_LONG; i++)
 		t->free_place[t->free_places++] = i;
 }
@@ -63,9 +65,7 @@ index_of(const struct query_table *t, const struct query *q)
 static enum query_list
 list_of(const struct query *q)
 {
-	if (q->state == QUERY_SPENT)
-		return QUERY_LIST_SPENT;
-	return q->late ? QUERY_LIST_LATE : QUERY_LIST_FRESH;
+	return q->state == QUERY_SPENT ? QUERY_LIST_SPENT : QUERY_LIST_OPEN;
 }
 
 static void
@@ -238,9 +238,9 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q->origin = *origin;
 	q->facts = *facts;
 	q->opened_ms = now;
-	q->asked = q->hoped = q->bare = q->refused = q->tried = 0;
+	q->asked = q->hoped = q->soured = q->bare = q->refused = q->tried = q->last = 0;
 	q->sent = q->tries = 0;
-	q->late = false;
+	q->watch = QUERY_UNWATCHED;
 	q->state = QUERY_WAITING;
 	hash_in(t, q);
 	append(t, q);
@@ -248,11 +248,42 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 }
 
 void
-query_make_late(struct query_table *t, struct query *q)
+query_unwatch(struct query_table *t, struct query *q)
 {
-	take_off(t, q);
-	q->late = true;
-	append(t, q);
+	if (q->watch == QUERY_UNWATCHED)
+		return;
+	if (q->prev_watched == QUERY_NONE)
+		t->first_watched[q->watch] = q->next_watched;
+	else
+		t->slot[q->prev_watched].next_watched = q->next_watched;
+	if (q->next_watched == QUERY_NONE)
+		t->last_watched[q->watch] = q->prev_watched;
+	else
+		t->slot[q->next_watched].prev_watched = q->prev_watched;
+	q->watch = QUERY_UNWATCHED;
+}
+
+void
+query_watch(struct query_table *t, struct query *q, unsigned watch, uint64_t now)
+{
+	uint16_t i = index_of(t, q);
+
+	query_unwatch(t, q);
+	q->watch = (uint8_t)watch;
+	q->watch_ms = now;
+	q->next_watched = QUERY_NONE;
+	q->prev_watched = t->last_watched[watch];
+	if (q->prev_watched == QUERY_NONE)
+		t->first_watched[watch] = i;
+	else
+		t->slot[q->prev_watched].next_watched = i;
+	t->last_watched[watch] = i;
+}
+
+struct query *
+query_watched(const struct query_table *t, unsigned watch)
+{
+	return t->first_watched[watch] == QUERY_NONE ? NULL : &t->slot[t->first_watched[watch]];
 }
 
 void
@@ -262,6 +293,7 @@ query_end(struct query_table *t, struct query *q)
 		query_free(t, q);
 		return;
 	}
+	query_unwatch(t, q);
 	take_off(t, q);
 	give_place_back(t, q);
 	q->state = QUERY_SPENT;
@@ -271,6 +303,7 @@ query_end(struct query_table *t, struct query *q)
 void
 query_free(struct query_table *t, struct query *q)
 {
+	query_unwatch(t, q);
 	take_off(t, q);
 	hash_out(t, q);
 	give_place_back(t, q);

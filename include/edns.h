@@ -23,11 +23,15 @@ enum edns_option {
 	EDNS_EDE = 15	     /* RFC 8914 */
 };
 
-/* INFO-CODEs of Extended DNS Errors that dnproxy says itself (RFC 8914 section 4). */
+/* INFO-CODEs of Extended DNS Errors (RFC 8914 section 4) that dnproxy says itself, or looks for. */
 enum edns_ede {
 	EDE_NONE = -1,
 	EDE_OTHER = 0,
+	EDE_DNSSEC_BOGUS = 6,  /* from here ... */
+	EDE_NSEC_MISSING = 12, /* ... to here: signatures do not hold */
 	EDE_NOT_READY = 14,
+	EDE_BLOCKED = 15,  /* from here ... */
+	EDE_FILTERED = 17, /* ... to here: a name is kept from users */
 	EDE_PROHIBITED = 18,
 	EDE_NOT_SUPPORTED = 21,
 	EDE_NO_REACHABLE_AUTHORITY = 22,
@@ -87,6 +91,7 @@ struct edns_answer {
 	unsigned rcode;		      /* with the extended bits */
 	bool has_keepalive;	      /* with a timeout: */
 	uint16_t keepalive;	      /* in units of 100 ms (RFC 7828 section 3.1) */
+	int ede;		      /* its first Extended DNS Error (RFC 8914); EDE_NONE = none */
 	bool tail_names;	      /* names behind the OPT may point at what moves when it is taken out */
 	size_t end;		      /* offset behind the last record */
 };

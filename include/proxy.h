@@ -16,6 +16,7 @@
 #include "addr.h"
 #include "bounds.h"
 #include "listener.h"
+#include "pool.h"
 #include "query.h"
 #include "upstream.h"
 
@@ -26,7 +27,9 @@ struct proxy_counters {
 	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room */
 	uint64_t failed;    /* SERVFAIL: no upstream answered in time */
 	uint64_t gone;	    /* the client left before its answer came */
-	uint64_t again;	    /* sent once more: connection lost, hedged, or without OPT */
+	uint64_t again;	    /* sent once more, for whatever reason: */
+	uint64_t hedged;    /* its upstream took long */
+	uint64_t soured;    /* answered SERVFAIL or REFUSED, and so asked of another */
 	uint64_t late;	    /* answers to queries nobody waits for any more */
 	uint64_t strangers; /* answers that match no query, or not its question */
 };
@@ -34,6 +37,7 @@ struct proxy_counters {
 struct proxy_settings {
 	const struct prefix *allow; /* who is answered; stays with the proxy */
 	size_t allows;
+	enum pool_policy policy;
 	bool log_queries;
 };
 
@@ -41,10 +45,13 @@ struct proxy {
 	struct proxy_settings set;
 	struct proxy_counters count;
 	struct query_table table;
+	struct pool pool;
 	struct upstream *up[UPSTREAMS_MAX];
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
 	uint8_t refusals[UPSTREAMS_MAX];     /* questions in a row it answered only without OPT */
 	unsigned ups;
+	unsigned woken;		      /* whose rest was cut short last */
+	uint64_t wake_ms;	      /* not again before this */
 	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
 };
 
@@ -64,9 +71,12 @@ void proxy_forget(struct proxy *p, const struct origin *gone);
 
 /* News from an upstream; transports say them from their own step() only, after they have put their
  * own state in order.  answer: a message came (msg is borrowed; it may be anything).  ready: it
- * takes questions again.  lost: whatever it had taken and not answered will not be answered. */
+ * takes questions again.  suspect: it is silent with questions open; they may still be answered, but go
+ * to others now, and where there are none to itself once more when it is ready.  lost: whatever it had
+ * taken and not answered will not be answered. */
 void proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t len, uint64_t now);
 void proxy_ready(struct proxy *p, struct upstream *up, uint64_t now);
+void proxy_suspect(struct proxy *p, struct upstream *up, uint64_t now);
 void proxy_lost(struct proxy *p, struct upstream *up, uint64_t now);
 
 /* When proxy_tick() is due; UINT64_MAX = nothing waits. */

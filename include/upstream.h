@@ -11,7 +11,7 @@
 enum upstream_verdict {
 	UPSTREAM_TAKEN, /* copied, on its way */
 	UPSTREAM_SOON,	/* not now; proxy_ready() or proxy_lost() will follow */
-	UPSTREAM_MAYBE, /* as SOON, but it has failed before: ask others too */
+	UPSTREAM_MAYBE, /* as SOON, but it has failed or fell silent before: ask others too */
 	UPSTREAM_DOWN	/* not for a while; proxy_ready() follows when it can be tried again */
 };
 
@@ -19,10 +19,14 @@ struct upstream {
 	unsigned index;		  /* its place in the list of the settings */
 	char name[ADDR_TEXT_MAX]; /* for the log */
 	const char *trouble;	  /* why it is down, in words that stay valid; NULL = it is not */
+	uint32_t doubt_ms;	  /* the proxy's word on how long it may be silent with questions open */
 
 	/* Offers one message of at most UPSTREAM_MSG_MAX octets; its ID is ours already.  msg is
 	 * borrowed for the call.  Never calls the proxy. */
 	enum upstream_verdict (*send)(struct upstream *self, const uint8_t *msg, size_t len);
+
+	/* Ends its rest early, if it rests: all others do too.  Never calls the proxy. */
+	void (*wake)(struct upstream *self);
 
 	/* The upstream said how long it keeps an idle connection (RFC 7828); 0 = it wants it closed
 	 * now.  Never calls the proxy. */

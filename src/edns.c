@@ -350,6 +350,8 @@ read_answer_opt(const uint8_t *msg, struct edns_answer *a)
 			a->has_keepalive = true;
 			a->keepalive = get16(msg + o.at + OPTION_HEADER);
 		}
+		if (o.code == EDNS_EDE && o.len >= OPTION_HEADER + 2 && a->ede == EDE_NONE)
+			a->ede = get16(msg + o.at + OPTION_HEADER);
 	}
 }
 
@@ -362,7 +364,7 @@ edns_read_answer(const uint8_t *msg, size_t len, struct edns_answer *a)
 	if (len < DNS_HEADER || len > DNS_MESSAGE_MAX || dns_qdcount(msg) > 1 ||
 	    (dns_flags(msg) & (DNS_QR | DNS_OPCODE)) != DNS_QR)
 		return -1;
-	*a = (struct edns_answer){.rcode = dns_rcode(msg)};
+	*a = (struct edns_answer){.rcode = dns_rcode(msg), .ede = EDE_NONE};
 	if (dns_qdcount(msg) == 1) {
 		if (dns_read_question(msg, len, &a->question) == -1)
 			return -1;

@@ -16,6 +16,7 @@ proxy_init(struct proxy *p, const struct proxy_settings *set, void *block, uint3
 	memset(p, 0, offsetof(struct proxy, out));
 	p->set = *set;
 	query_init(&p->table, block, slots, fill);
+	pool_init(&p->pool, set->policy);
 }
 
 void
@@ -23,6 +24,8 @@ proxy_add_upstream(struct proxy *p, struct upstream *up)
 {
 	up->index = p->ups;
 	p->up[p->ups++] = up;
+	pool_add(&p->pool);
+	up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
 }
 
 static unsigned
@@ -121,15 +124,26 @@ trouble_of(const struct proxy *p, const struct query *q, enum edns_ede *ede)
 	return "no upstream answered in time";
 }
 
+/* The client's deadline is near, or nobody is left to ask.  What an upstream said of the question itself
+ * tells more than that others could not be asked. */
 static void
 fail(struct proxy *p, struct query *q, uint64_t now)
 {
 	struct edns_reply r = how_to_reply(&q->origin, &q->facts, q->msg);
+	enum dns_rcode rcode = DNS_SERVFAIL;
+	enum outcome outcome = FAILED;
 	enum edns_ede ede;
-	const char *why = trouble_of(p, q, &ede);
-	size_t len = edns_make_error(p->out, q->msg, q->len, &q->facts, DNS_SERVFAIL, ede, why, &r);
+	const char *why = trouble_of(p, q, &ede), *text = why;
+	size_t len;
 
-	finish(p, q, FAILED, len, why, now);
+	if (q->soured != 0) {
+		rcode = (enum dns_rcode)q->sour_rcode;
+		ede = (enum edns_ede)q->sour_ede;
+		text = NULL;
+		outcome = ANSWERED;
+	}
+	len = edns_make_error(p->out, q->msg, q->len, &q->facts, rcode, ede, text, &r);
+	finish(p, q, outcome, len, why, now);
 }
 
 /* ---- Asking upstreams ----------------------------------------------------------------------- */
@@ -139,6 +153,24 @@ static unsigned
 tries_max(const struct proxy *p)
 {
 	return p->ups + 1;
+}
+
+/* The upstream has it: it is waited for, and nobody else is. */
+static void
+note_taken(struct proxy *p, struct query *q, const struct upstream *up, bool first_time, uint64_t now)
+{
+	if (q->sent_ms != now)
+		q->last = 0;
+	/* Of an answer to what was asked twice, nobody knows which question it took how long for (Karn). */
+	if (first_time)
+		q->last = (uint16_t)(q->last | bit(up));
+	q->sent_ms = now;
+	q->asked = (uint16_t)(q->asked | bit(up));
+	q->hoped = 0;
+	q->state = QUERY_SENT;
+	q->tries++;
+	if (q->sent++ > 0)
+		p->count.again++;
 }
 
 static enum upstream_verdict
@@ -151,33 +183,91 @@ send_to(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 		q->bare = (uint16_t)(q->bare | bit(up));
 	len = edns_make_query(p->out, q->msg, q->len, &q->facts, q->id, (q->bare & bit(up)) != 0);
 	verdict = up->send(up, p->out, len);
-	q->tried = (uint16_t)(q->tried | bit(up));
-	if (verdict == UPSTREAM_TAKEN) {
-		q->asked = (uint16_t)(q->asked | bit(up));
-		q->hoped = (uint16_t)(q->hoped & ~bit(up));
-		q->state = QUERY_SENT;
-		q->tries++;
-		if (q->sent++ > 0)
-			p->count.again++;
-	} else if (verdict != UPSTREAM_DOWN) {
+	if (verdict == UPSTREAM_TAKEN)
+		note_taken(p, q, up, (q->tried & bit(up)) == 0, now);
+	else if (verdict != UPSTREAM_DOWN)
 		q->hoped = (uint16_t)(q->hoped | bit(up));
-	}
+	if (verdict != UPSTREAM_SOON && verdict != UPSTREAM_MAYBE)
+		q->tried = (uint16_t)(q->tried | bit(up));
 	return verdict;
 }
 
-/* Offers q to the upstreams in order, but to none of skip, until one has it or will take it soon.
- * When all are down, q waits: one may come back in time. */
-static void
+/* Offers q to the upstreams in the pool's order, but to none of skip, until one has it or will take it soon.
+ * Returns the best verdict there was. */
+static enum upstream_verdict
 offer(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
-	enum upstream_verdict verdict = UPSTREAM_DOWN;
+	enum upstream_verdict best = UPSTREAM_DOWN, verdict;
 
-	for (unsigned i = 0; i < p->ups && q->tries < tries_max(p); i++) {
-		if ((skip & bit(p->up[i])) == 0)
-			verdict = send_to(p, q, p->up[i], now);
-		if (verdict == UPSTREAM_TAKEN || verdict == UPSTREAM_SOON)
-			return;
+	for (unsigned i = 0; i < p->ups && q->tries < tries_max(p) && best > UPSTREAM_SOON; i++) {
+		struct upstream *up = p->up[p->pool.order[i]];
+
+		if ((skip & bit(up)) != 0)
+			continue;
+		verdict = send_to(p, q, up, now);
+		if (verdict < best)
+			best = verdict;
+		if (verdict == UPSTREAM_TAKEN)
+			query_watch(&p->table, q, up->index, now);
+		else if (verdict == UPSTREAM_SOON && q->asked == 0)
+			query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
 	}
+	return best;
+}
+
+/* All upstreams rest, and a query is there: one of them is tried early, in turn. */
+static void
+wake_one(struct proxy *p, struct query *q, uint64_t now)
+{
+	struct upstream *up;
+
+	if (p->ups == 0 || now < p->wake_ms)
+		return;
+	p->wake_ms = now + POOL_WAKE_MS;
+	p->woken = (p->woken + 1) % p->ups;
+	up = p->up[p->woken];
+	up->wake(up);
+	if (send_to(p, q, up, now) == UPSTREAM_TAKEN)
+		query_watch(&p->table, q, up->index, now);
+}
+
+/* Finds an upstream for a query that none has, but none of skip.  When all are down it waits, and tries
+ * again now and then: one may come back in time; unless there is an answer for the client, though a sour
+ * one. */
+static void
+find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
+{
+	enum upstream_verdict best;
+
+	q->state = QUERY_WAITING;
+	query_unwatch(&p->table, q);
+	best = offer(p, q, skip | q->soured, now);
+	if (best <= UPSTREAM_SOON)
+		return;
+	if (q->soured != 0) {
+		fail(p, q, now);
+		return;
+	}
+	if (best == UPSTREAM_DOWN && q->hoped == 0)
+		wake_one(p, q, now);
+	if (q->asked == 0 && q->hoped == 0)
+		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
+}
+
+/* FASTEST: now and then the others are asked too, beside the one whose answer is waited for. */
+static void
+explore(struct proxy *p, struct query *q, uint64_t now)
+{
+	int u = pool_explore(&p->pool, now);
+	enum upstream_verdict verdict;
+
+	if (u == -1 || q->asked == 0 || (q->asked & bit(p->up[u])) != 0)
+		return;
+	verdict = send_to(p, q, p->up[u], now);
+	if (verdict == UPSTREAM_TAKEN || verdict == UPSTREAM_DOWN)
+		pool_explored(&p->pool, now);
+	else
+		q->hoped = (uint16_t)(q->hoped & ~bit(p->up[u])); /* a later query will be its measure */
 }
 
 static bool
@@ -216,7 +306,9 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		refuse(p, from, msg, len, &facts, DNS_SERVFAIL, EDE_OTHER, "too many queries on their way");
 		return true;
 	}
-	offer(p, q, 0, now);
+	pool_asked(&p->pool);
+	find_upstream(p, q, 0, now);
+	explore(p, q, now);
 	return true;
 }
 
@@ -231,12 +323,11 @@ proxy_forget(struct proxy *p, const struct origin *gone)
 {
 	struct query *q, *next;
 
-	for (int list = QUERY_LIST_FRESH; list <= QUERY_LIST_LATE; list++)
-		for (q = query_first(&p->table, (enum query_list)list); q != NULL; q = next) {
-			next = query_next(&p->table, q);
-			if (same_origin(&q->origin, gone))
-				finish(p, q, GONE, 0, NULL, 0);
-		}
+	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
+		next = query_next(&p->table, q);
+		if (same_origin(&q->origin, gone))
+			finish(p, q, GONE, 0, NULL, 0);
+	}
 }
 
 /* ---- News from upstreams -------------------------------------------------------------------- */
@@ -265,8 +356,10 @@ ask_plainly(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 	q->refused = (uint16_t)(q->refused | bit(up));
 	q->state = q->asked != 0 ? QUERY_SENT : QUERY_WAITING;
 	q->tries--; /* it was a refusal of our OPT, not a try of this question */
-	if (send_to(p, q, up, now) == UPSTREAM_DOWN && q->state == QUERY_WAITING)
-		offer(p, q, 0, now);
+	if (send_to(p, q, up, now) == UPSTREAM_TAKEN)
+		query_watch(&p->table, q, up->index, now);
+	else if (q->asked == 0 && (q->hoped & bit(up)) == 0)
+		find_upstream(p, q, 0, now);
 }
 
 /* Whether the upstream knows OPT shows in its answers, to questions that hold nothing of a client's that
@@ -284,6 +377,41 @@ learn(struct proxy *p, const struct query *q, const struct upstream *up, const s
 		*refusals = 0;
 		p->plain_until[up->index] = now + DOT_PLAIN_MS;
 	}
+}
+
+/* Whether another upstream may know better: SERVFAIL and REFUSED often say more of the upstream than of the
+ * name.  Not where it says itself that it is the name: signatures that do not hold (a second opinion might be
+ * that of a resolver that does not look), or a name that it keeps from its users (RFC 8914 section 4). */
+static bool
+is_sour(const struct edns_answer *a)
+{
+	if (a->rcode != DNS_SERVFAIL && a->rcode != DNS_REFUSED)
+		return false;
+	return !(a->ede >= EDE_DNSSEC_BOGUS && a->ede <= EDE_NSEC_MISSING) &&
+	       !(a->ede >= EDE_BLOCKED && a->ede <= EDE_FILTERED);
+}
+
+/* A sour answer is kept in mind while others have the query, or one of them takes it.  Returns false when
+ * nobody does: then it is passed on. */
+static bool
+ask_another(struct proxy *p, struct query *q, const struct upstream *up, const struct edns_answer *a,
+	    uint64_t now)
+{
+	bool taken;
+
+	if (q->soured == 0) {
+		q->sour_rcode = (uint8_t)a->rcode;
+		q->sour_ede = (int16_t)a->ede;
+	}
+	q->soured = (uint16_t)(q->soured | bit(up));
+	if (q->asked != 0)
+		return true;
+	q->state = QUERY_WAITING;
+	q->hoped = 0;
+	query_unwatch(&p->table, q);
+	taken = offer(p, q, q->soured, now) <= UPSTREAM_SOON;
+	p->count.soured += taken;
+	return taken;
 }
 
 static void
@@ -321,6 +449,11 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		p->count.strangers++;
 		return;
 	}
+	pool_doubt(&p->pool, up->index, false);
+	if ((q->last & bit(up)) != 0) {
+		pool_answered(&p->pool, up->index, now - q->sent_ms);
+		up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
+	}
 	q->asked = (uint16_t)(q->asked & ~bit(up));
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
@@ -334,37 +467,55 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		return;
 	}
 	learn(p, q, up, &a, now);
+	if (is_sour(&a) && ask_another(p, q, up, &a, now))
+		return;
 	give_answer(p, q, up, msg, len, &a, now);
 }
 
-/* Who was told SOON or MAYBE by up is sent to it, if nobody has the query yet or it is late; who waits
- * for nobody in particular is offered to all.  Returns false when up takes no more. */
+/* Who hopes for up is sent to it; who hopes for nobody is offered to all.  Returns false when up takes no
+ * more. */
 static bool
 retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 {
+	enum upstream_verdict verdict;
+
 	if ((q->hoped & bit(up)) != 0) {
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
-		if ((q->state != QUERY_WAITING && !q->late) || q->tries >= tries_max(p))
+		if (q->tries >= tries_max(p))
 			return true;
-		return send_to(p, q, up, now) != UPSTREAM_SOON;
+		verdict = send_to(p, q, up, now);
+		if (verdict == UPSTREAM_TAKEN)
+			query_watch(&p->table, q, up->index, now);
+		return verdict != UPSTREAM_SOON;
 	}
 	if (q->state == QUERY_WAITING && q->hoped == 0)
-		offer(p, q, 0, now);
+		find_upstream(p, q, 0, now);
 	return true;
 }
 
 void
 proxy_ready(struct proxy *p, struct upstream *up, uint64_t now)
 {
-	for (int list = QUERY_LIST_LATE; list >= QUERY_LIST_FRESH; list--)
-		for (struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
-		     q = query_next(&p->table, q))
-			if (!retry(p, q, up, now))
-				return;
+	struct query *q, *next;
+
+	pool_doubt(&p->pool, up->index, false);
+	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
+		next = query_next(&p->table, q);
+		if (!retry(p, q, up, now))
+			return;
+	}
 }
 
-/* up no longer has q.  Another may have it still (it was hedged); else it is offered again, while
- * it has tries left. */
+void
+proxy_suspect(struct proxy *p, struct upstream *up, uint64_t now)
+{
+	pool_doubt(&p->pool, up->index, true);
+	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = query_next(&p->table, q))
+		if (q->asked == bit(up) && offer(p, q, q->asked | q->soured, now) != UPSTREAM_TAKEN)
+			q->hoped = (uint16_t)(q->hoped | bit(up));
+}
+
+/* up no longer has q.  Another may have it still; else it is offered again, while it has tries left. */
 static void
 lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 {
@@ -376,14 +527,10 @@ lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 	q->hoped = (uint16_t)(q->hoped & ~bit(up));
 	if (q->asked != 0)
 		return;
-	q->state = QUERY_WAITING;
-	if (q->tries >= tries_max(p) && had) {
+	if (q->tries >= tries_max(p) && had)
 		fail(p, q, now);
-		return;
-	}
-	offer(p, q, 0, now);
-	if (q->late && q->asked == 0)
-		offer(p, q, q->hoped, now); /* no time to wait for one alone */
+	else
+		find_upstream(p, q, 0, now);
 }
 
 void
@@ -397,26 +544,45 @@ proxy_lost(struct proxy *p, struct upstream *up, uint64_t now)
 		if (q->asked == 0)
 			query_free(&p->table, q);
 	}
-	for (int list = QUERY_LIST_LATE; list >= QUERY_LIST_FRESH; list--)
-		for (q = query_first(&p->table, (enum query_list)list); q != NULL; q = next) {
-			next = query_next(&p->table, q);
-			lose(p, q, up, now);
-		}
+	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
+		next = query_next(&p->table, q);
+		lose(p, q, up, now);
+	}
 }
 
 /* ---- Time ----------------------------------------------------------------------------------- */
 
+/* How long a query may be on a watch list. */
+static uint32_t
+patience(const struct proxy *p, unsigned watch)
+{
+	return watch == QUERY_WATCH_WAITING ? POOL_WAIT_MS : pool_hedge_ms(&p->pool, watch);
+}
+
+/* Its upstream takes long: another is asked as well, if there is one and hedges have not become many. */
+static void
+hedge(struct proxy *p, struct query *q, uint64_t now)
+{
+	query_unwatch(&p->table, q);
+	if (p->ups < 2 || !pool_take_hedge(&p->pool))
+		return;
+	if (offer(p, q, (unsigned)q->asked | q->hoped | q->soured, now) <= UPSTREAM_SOON)
+		p->count.hedged++;
+}
+
 uint64_t
 proxy_deadline(const struct proxy *p)
 {
-	const struct query *fresh = query_first(&p->table, QUERY_LIST_FRESH);
-	const struct query *late = query_first(&p->table, QUERY_LIST_LATE);
+	const struct query *q = query_first(&p->table, QUERY_LIST_OPEN);
+	uint64_t first = q != NULL ? q->opened_ms + QUERY_TIMEOUT_MS : UINT64_MAX;
 
-	/* Late queries are older than fresh ones, but their next event is further from their start. */
-	uint64_t hedge = fresh != NULL ? fresh->opened_ms + QUERY_HEDGE_MS : UINT64_MAX;
-	uint64_t end = late != NULL ? late->opened_ms + QUERY_TIMEOUT_MS : UINT64_MAX;
+	for (unsigned watch = 0; watch < QUERY_WATCHES && q != NULL; watch++) {
+		const struct query *w = query_watched(&p->table, watch);
 
-	return hedge < end ? hedge : end;
+		if (w != NULL && w->watch_ms + patience(p, watch) < first)
+			first = w->watch_ms + patience(p, watch);
+	}
+	return first;
 }
 
 void
@@ -424,10 +590,14 @@ proxy_tick(struct proxy *p, uint64_t now)
 {
 	struct query *q;
 
-	while ((q = query_first(&p->table, QUERY_LIST_FRESH)) != NULL && q->opened_ms + QUERY_HEDGE_MS <= now) {
-		query_make_late(&p->table, q);
-		offer(p, q, (unsigned)q->asked | q->hoped, now);
-	}
-	while ((q = query_first(&p->table, QUERY_LIST_LATE)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
+	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++)
+		while ((q = query_watched(&p->table, watch)) != NULL &&
+		       q->watch_ms + patience(p, watch) <= now) {
+			if (q->asked != 0)
+				hedge(p, q, now);
+			else
+				find_upstream(p, q, q->hoped, now);
+		}
+	while ((q = query_first(&p->table, QUERY_LIST_OPEN)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
 		fail(p, q, now);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One upstream reached by DNS over TLS (RFC 7858): one lasting connection, opened when a question
- * needs it, with many questions in flight.  Nothing leaves but TLS records, and no question before
- * the server has proved who it is. */
+/* One upstream reached by DNS over TLS (RFC 7858): one lasting connection, opened when a question needs it,
+ * with many questions in flight; and a second one while the first is silent and another takes its place.
+ * What an end means is decided here: an idle close is the server's right and teaches how long it waits;
+ * trouble makes it rest. */
 #ifndef DNPROXY_DOT_H
 #define DNPROXY_DOT_H
 
@@ -11,60 +12,61 @@
 
 #include "addr.h"
 #include "bounds.h"
-#include "frame.h"
+#include "conn.h"
 #include "now.h"
 #include "proxy.h"
 #include "tls.h"
 #include "upstream.h"
 #include "wants.h"
 
-enum dot_state {
-	DOT_IDLE,	/* no descriptor, no grudge */
-	DOT_CONNECTING, /* connect() is under way */
-	DOT_SHAKING,	/* TCP is there, TLS not yet verified */
-	DOT_READY,	/* chain and name are verified; questions may go */
-	DOT_RESTING	/* it failed; not again before the deadline */
-};
-
 struct dot {
 	struct upstream up; /* first, so that a pointer to it is one to this */
 	struct proxy *proxy;
 	const struct now *now; /* the turn's time */
 	struct addr addr;
-	const char *hostname;
-	enum dot_state state;
-	int fd;
-	bool unseen; /* fd was opened in this turn: what select() said is about an older one */
-	struct tls *tls;
-	struct frame frame;
-	uint64_t begun_ms;    /* when the state began */
-	uint64_t waiting_ms;  /* since when the oldest question waits for any octet to come; 0 = none */
-	uint64_t active_ms;   /* something was sent or heard */
-	uint64_t rest_until;  /* RESTING */
-	uint32_t rest_ms;     /* the next rest */
-	uint32_t idle_ms;     /* how long this connection is kept when idle */
-	uint32_t unanswered;  /* questions sent on this connection less answers heard */
-	unsigned barren;      /* connections in a row that ended with questions and without one answer */
-	bool heard_answer;    /* on this connection */
-	bool blocked;	      /* somebody was told SOON for want of room */
-	bool freshly_ready;   /* proxy_ready() is owed */
-	uint64_t logged_ms;   /* the last line about trouble */
-	unsigned failures;    /* in a row, without an answer between */
-	uint64_t connections; /* opened so far */
+	struct tls_rules rules;
+	struct tls_past past;
+	const char *label; /* for the log: what it must prove */
+	bool keep_warm;
+	struct conn *cur; /* takes questions */
+	struct conn *old; /* fell silent and was replaced: what it still answers counts; else CLOSED */
+	uint64_t old_until;
+	uint64_t replaced_ms;
+	bool suspected;	     /* cur is silent with questions open, and the proxy knows */
+	uint64_t suspect_ms; /* when that is looked at again */
+	bool resting;	     /* it failed; not again before rest_until */
+	uint64_t rest_until;
+	uint64_t hold_until; /* nor is the rest cut short before this */
+	uint32_t rest_ms;    /* the next rest */
+	uint32_t
+		granted_ms; /* how long the server says it keeps this one when idle (RFC 7828); or UINT32_MAX */
+	uint32_t learnt_ms; /* how long it has been seen to keep one, at the most; both less a margin */
+	unsigned in_time;   /* closes of ours in a row before it closed */
+	bool blocked;	    /* somebody was told SOON for want of room */
+	bool silent;	    /* proxy_suspect() is owed */
+	bool fresh;	    /* proxy_ready() is owed */
+	bool lost;	    /* proxy_lost() is owed */
+	bool dropping;	    /* dot_drop() was called */
+	unsigned barren;    /* connections in a row that ended with questions and without one answer */
+	unsigned failures;  /* in a row, without an answer between */
+	uint64_t logged_ms; /* the last line about trouble */
+	uint64_t opened[3]; /* connections that were, by enum tls_effort */
 	char trouble[400];
-	uint8_t out[DOT_OUT_MAX]; /* records of this turn */
-	size_t out_len;
 };
 
 /* Octets of the block dot_init() needs. */
 size_t dot_memory(void);
 
-/* block: dot_memory() octets, aligned for any type.  hostname, trust, proxy and now stay in use.
- * Adds itself to the proxy. */
-struct dot *dot_init(void *block, const struct addr *addr, const char *hostname, const struct trust *trust,
+/* block: dot_memory() octets, aligned for any type, zero.  What rules points to, proxy and now stay in use;
+ * rules without a name are given the address itself.  Adds itself to the proxy. */
+struct dot *dot_init(void *block, const struct addr *addr, const struct tls_rules *rules, bool keep_warm,
 		     struct proxy *proxy, const struct now *now);
 
-/* Ends the connection, with a close_notify if there is room for it. */
+/* The network is another one: in the next turn its connections end, without blame, and questions that were
+ * open go out again over new ones; a rest is over. */
+void dot_drop(struct dot *d);
+
+/* Ends the connection for good, with a close_notify if there is room for it. */
 void dot_close(struct dot *d);
 
 struct member dot_member(struct dot *d);

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "dot.h"
 
-#include <errno.h>
 #include <string.h>
 
-#include "bytes.h"
 #include "entropy.h"
 #include "log.h"
-#include "net.h"
 #include "text.h"
-
-/* One read of any connection; always used up before the next. */
-static uint8_t scratch[NET_READ_MAX];
 
 static struct dot *
 dot_of(struct upstream *up)
@@ -19,39 +13,28 @@ dot_of(struct upstream *up)
 	return (struct dot *)(void *)up;
 }
 
-static void
-enter(struct dot *d, enum dot_state state)
+static uint64_t
+now_ms(const struct dot *d)
 {
-	d->state = state;
-	d->begun_ms = d->now->mono_ms;
+	return d->now->mono_ms;
 }
 
-/* ---- The end of a connection ---------------------------------------------------------------- */
+/* ---- Trouble -------------------------------------------------------------------------------- */
 
-/* Lets go of the descriptor and all that belonged to the connection. */
-static void
-hang_up(struct dot *d)
-{
-	if (d->fd != -1)
-		net_close(d->fd);
-	d->fd = -1;
-	d->out_len = 0;
-	d->unanswered = 0;
-	d->freshly_ready = d->blocked = false;
-	d->waiting_ms = 0;
-	frame_reset(&d->frame);
-}
-
-/* A rest that several programs which lost the same server at the same time do not share. */
+/* A rest that several programs which lost the same server at the same time do not share.  Where nothing has
+ * left this machine the next try costs nobody anything. */
 static uint32_t
-next_rest(struct dot *d, bool distrust)
+next_rest(struct dot *d, bool distrust, bool local)
 {
 	uint32_t rest = distrust && d->rest_ms < DOT_REST_DISTRUST_MS ? DOT_REST_DISTRUST_MS : d->rest_ms;
 	uint8_t chance = 0;
 
+	if (local)
+		return DOT_REST_LOCAL_MS;
 	(void)entropy_fill(&chance, 1);
 	d->rest_ms = rest * 2 < DOT_REST_MAX_MS ? rest * 2 : DOT_REST_MAX_MS;
-	return rest + rest * chance / 1024;
+	rest += rest * chance / 1024;
+	return rest < DOT_REST_MAX_MS ? rest : DOT_REST_MAX_MS;
 }
 
 static bool
@@ -65,25 +48,27 @@ is_power_of_two(unsigned n)
 static void
 log_trouble(struct dot *d, bool changed, uint32_t rest)
 {
-	uint64_t now = d->now->mono_ms;
-
-	if (!is_power_of_two(d->failures) && (!changed || now < d->logged_ms + DOT_LOG_MS))
+	if (!is_power_of_two(d->failures) && (!changed || now_ms(d) < d->logged_ms + DOT_LOG_MS))
 		return;
-	d->logged_ms = now;
-	log_warn("dot %s (%s): %s; resting %u ms, %u failures in a row", d->up.name, d->hostname, d->trouble,
+	d->logged_ms = now_ms(d);
+	log_warn("dot %s (%s): %s; resting %u ms, %u failures in a row", d->up.name, d->label, d->trouble,
 		 (unsigned)rest, d->failures);
 }
 
 /* It failed: words say why.  What was asked of it has to be asked elsewhere, or later. */
 static void
-fail_for(struct dot *d, const char *words, bool distrust)
+fail(struct dot *d, const char *words, bool distrust, bool local)
 {
-	uint32_t rest = next_rest(d, distrust);
+	uint32_t rest = next_rest(d, distrust, local);
 	bool changed = strcmp(words, d->trouble) != 0;
 
-	hang_up(d);
-	enter(d, DOT_RESTING);
-	d->rest_until = d->now->mono_ms + rest;
+	conn_drop(d->cur);
+	conn_drop(d->old);
+	d->lost = true;
+	d->fresh = d->blocked = d->suspected = false;
+	d->resting = true;
+	d->rest_until = now_ms(d) + rest;
+	d->hold_until = distrust ? d->rest_until : 0;
 	d->failures++;
 	text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
@@ -91,283 +76,246 @@ fail_for(struct dot *d, const char *words, bool distrust)
 }
 
 static void
-fail(struct dot *d, const char *words)
-{
-	fail_for(d, words, false);
-}
-
-/* The peer ended a working connection.  While idle that is its right; with questions open they go
- * out again at once, unless it does this every time. */
-static void
-peer_ended(struct dot *d, const char *how)
-{
-	if (d->unanswered > 0 && !d->heard_answer && ++d->barren > 1) {
-		fail(d, "closes the connection without an answer");
-		return;
-	}
-	log_debug("dot %s (%s): %s, %u questions open", d->up.name, d->hostname, how, (unsigned)d->unanswered);
-	hang_up(d);
-	enter(d, DOT_IDLE);
-}
-
-/* A close_notify, best effort: nobody waits for it (RFC 5246 section 7.2.1). */
-static void
-say_goodbye(struct dot *d)
-{
-	if (d->state != DOT_READY || tls_state(d->tls) != TLS_OPEN)
-		return;
-	tls_close(d->tls);
-	d->out_len += tls_drain(d->tls, d->out + d->out_len, sizeof(d->out) - d->out_len);
-	(void)net_write(d->fd, d->out, d->out_len);
-}
-
-void
-dot_close(struct dot *d)
-{
-	say_goodbye(d);
-	hang_up(d);
-	enter(d, DOT_IDLE);
-}
-
-/* ---- Output --------------------------------------------------------------------------------- */
-
-/* Moves records to the buffer and the buffer to the socket, until one of them takes no more.
- * Errors are left for the next read to find. */
-static void
-write_out(struct dot *d)
-{
-	long n;
-
-	for (;;) {
-		d->out_len += tls_drain(d->tls, d->out + d->out_len, sizeof(d->out) - d->out_len);
-		if (d->out_len == 0)
-			return;
-		n = net_write(d->fd, d->out, d->out_len);
-		if (n <= 0)
-			return;
-		d->out_len -= (size_t)n;
-		memmove(d->out, d->out + n, d->out_len);
-	}
-}
-
-static bool
-output_waits(const struct dot *d)
-{
-	return d->out_len > 0 || tls_wants_drain(d->tls);
-}
-
-/* One message becomes one record, its length in front (RFC 7858 section 3.3): some servers stall
- * when a record holds two.  Returns false when there is no room for it now. */
-static bool
-put_message(struct dot *d, const uint8_t *msg, size_t len)
-{
-	size_t room = 0;
-	uint8_t *p = tls_write(d->tls, &room);
-
-	if (p == NULL || room < len + 2) {
-		write_out(d);
-		p = tls_write(d->tls, &room);
-	}
-	if (p == NULL || room < len + 2)
-		return false;
-	put16(p, (uint16_t)len);
-	memcpy(p + 2, msg, len);
-	tls_write_done(d->tls, len + 2);
-	d->out_len += tls_drain(d->tls, d->out + d->out_len, sizeof(d->out) - d->out_len);
-	return true;
-}
-
-static void
 start_connecting(struct dot *d)
 {
-	d->fd = net_connect(&d->addr);
-	if (d->fd == -1) {
-		fail(d, text_error(errno));
+	d->blocked = d->suspected = false;
+	if (conn_open(d->cur, d->now) == -1)
+		fail(d, d->cur->trouble, false, d->cur->local);
+}
+
+/* Ends all that is there, without blame. */
+static void
+hang_up(struct dot *d)
+{
+	conn_close(d->cur);
+	conn_drop(d->old);
+	d->lost = true;
+	d->fresh = d->blocked = d->suspected = false;
+}
+
+/* ---- How long an idle connection is kept ------------------------------------------------------ */
+
+/* Less than the server's time, so that we close first: its close and a question of ours must not cross. */
+static uint32_t
+less(uint64_t idle_ms)
+{
+	return (uint32_t)(idle_ms - idle_ms / 8);
+}
+
+static uint32_t
+idle_ms(const struct dot *d)
+{
+	uint32_t said = d->granted_ms == UINT32_MAX ? DOT_IDLE_MS : d->granted_ms;
+
+	return said < d->learnt_ms ? said : d->learnt_ms;
+}
+
+/* RFC 7828 section 3.2.2: the server's word; 0 asks us to close as soon as nothing is open. */
+static void
+keepalive(struct upstream *up, uint32_t granted_ms)
+{
+	dot_of(up)->granted_ms = less(granted_ms < DOT_IDLE_MAX_MS ? granted_ms : DOT_IDLE_MAX_MS);
+}
+
+/* The server has closed a connection that was idle for so long.  One that closes after each answer has no
+ * idle time. */
+static void
+learn_idle(struct dot *d, uint64_t quiet_ms)
+{
+	d->in_time = 0;
+	if (quiet_ms >= DOT_IDLE_LEARN_MS && less(quiet_ms) < d->learnt_ms)
+		d->learnt_ms = less(quiet_ms);
+}
+
+/* We closed first.  Now and then it is tried whether the server has more patience by now. */
+static void
+close_idle(struct dot *d)
+{
+	hang_up(d);
+	if (++d->in_time < DOT_IDLE_TRUST)
+		return;
+	d->in_time = 0;
+	d->learnt_ms = d->learnt_ms * 2 < DOT_IDLE_MAX_MS ? d->learnt_ms * 2 : DOT_IDLE_MAX_MS;
+}
+
+/* ---- What becomes of the connection --------------------------------------------------------- */
+
+static void
+on_message(void *ctx, uint8_t *msg, size_t len)
+{
+	struct dot *d = ctx;
+
+	d->barren = 0;
+	d->failures = 0;
+	d->rest_ms = DOT_REST_MIN_MS;
+	proxy_answer(d->proxy, &d->up, msg, len, now_ms(d));
+}
+
+static void
+on_opened(struct dot *d)
+{
+	static const char *const effort[] = {"full handshake", "known certificate", "resumed"};
+	unsigned took = (unsigned)(now_ms(d) - d->cur->begun_ms);
+	bool first = d->opened[0] + d->opened[1] + d->opened[2] == 0;
+
+	d->opened[tls_effort(d->cur->tls)]++;
+	d->up.trouble = NULL;
+	d->granted_ms = UINT32_MAX;
+	d->fresh = true;
+	if (first || is_power_of_two(d->failures))
+		log_info("dot %s (%s): connected, %s, %s, %u ms, %u failures before", d->up.name, d->label,
+			 tls_cipher(d->cur->tls), effort[tls_effort(d->cur->tls)], took, d->failures);
+	else
+		log_debug("dot %s (%s): connected again, %s, %s, %u ms", d->up.name, d->label,
+			  tls_cipher(d->cur->tls), effort[tls_effort(d->cur->tls)], took);
+}
+
+/* The server ended a working connection.  While idle that is its right; with questions open they go out
+ * again at once, unless it does this every time.  Who is kept warm may not end at once each time either. */
+static void
+on_ended(struct dot *d)
+{
+	const struct conn *c = d->cur;
+	bool useless = c->unanswered > 0 || (d->keep_warm && now_ms(d) < c->opened_ms + DOT_WARM_MS);
+
+	if (useless && c->heard == 0 && ++d->barren > 1) {
+		fail(d, "closes the connection without an answer", false, false);
 		return;
 	}
-	d->connections++;
-	d->unseen = true;
-	enter(d, DOT_CONNECTING);
+	log_debug("dot %s (%s): %s, %u questions open", d->up.name, d->label, c->trouble,
+		  (unsigned)c->unanswered);
+	if (c->unanswered == 0)
+		learn_idle(d, now_ms(d) - c->active_ms);
+	hang_up(d);
 }
+
+static void
+swap(struct dot *d)
+{
+	struct conn *c = d->cur;
+
+	d->cur = d->old;
+	d->old = c;
+}
+
+/* A connection could not be made.  Where it was to replace one that has spoken since, that one was only
+ * slow. */
+static void
+on_failed(struct dot *d)
+{
+	if (d->old->state == CONN_OPEN && d->old->heard_ms >= d->replaced_ms) {
+		swap(d);
+		d->fresh = true;
+		log_debug("dot %s (%s): %s; the earlier connection goes on", d->up.name, d->label,
+			  d->old->trouble);
+		return;
+	}
+	fail(d, d->cur->trouble, d->cur->distrust, d->cur->local);
+}
+
+/* A router forgot us, or the server hangs: another connection takes over, while this one may still answer.
+ * One that has never answered is no reason to hope for the next. */
+static void
+replace(struct dot *d)
+{
+	unsigned silent = (unsigned)(now_ms(d) - d->cur->waiting_ms);
+
+	if (d->cur->heard == 0 && ++d->barren > 1) {
+		fail(d, "is silent with questions open", false, false);
+		return;
+	}
+	log_info("dot %s (%s): silent for %u ms with questions open; connecting again", d->up.name, d->label,
+		 silent);
+	conn_drop(d->old);
+	swap(d);
+	d->replaced_ms = now_ms(d) + 1;
+	d->old_until = now_ms(d) + QUERY_TIMEOUT_MS;
+	start_connecting(d);
+}
+
+/* Questions are out and nothing has come for a while.  Their fate is the proxy's; that of the connection
+ * depends on whether the peer's kernel is still there. */
+static void
+on_silence(struct dot *d)
+{
+	uint64_t silent = now_ms(d) - d->cur->waiting_ms;
+
+	d->suspected = d->silent = true;
+	d->suspect_ms = now_ms(d) + d->up.doubt_ms;
+	if (silent >= DOT_SILENT_MS || !conn_is_acknowledged(d->cur))
+		replace(d);
+}
+
+/* ---- The upstream's verbs ------------------------------------------------------------------- */
 
 static enum upstream_verdict
 take_message(struct upstream *up, const uint8_t *msg, size_t len)
 {
 	struct dot *d = dot_of(up);
 
-	if (d->state == DOT_IDLE)
+	if (!d->resting && d->cur->state == CONN_CLOSED)
 		start_connecting(d);
-	if (d->state == DOT_RESTING)
+	if (d->resting)
 		return UPSTREAM_DOWN;
 	/* After a failure nobody is made to wait for the next try: others may be well. */
-	if (d->state != DOT_READY && d->failures > 0)
-		return UPSTREAM_MAYBE;
-	if (d->state != DOT_READY || d->blocked)
-		return UPSTREAM_SOON;
-	if (tls_state(d->tls) != TLS_OPEN || !put_message(d, msg, len)) {
+	if (d->cur->state != CONN_OPEN)
+		return d->failures > 0 || d->old->state == CONN_OPEN ? UPSTREAM_MAYBE : UPSTREAM_SOON;
+	if (d->blocked || !conn_send(d->cur, msg, len, now_ms(d))) {
 		d->blocked = true;
 		return UPSTREAM_SOON;
 	}
-	d->unanswered++;
-	if (d->waiting_ms == 0)
-		d->waiting_ms = d->now->mono_ms;
-	d->active_ms = d->now->mono_ms;
 	return UPSTREAM_TAKEN;
 }
 
-/* RFC 7828 section 3.2.2: the server's word on how long an idle connection lasts; 0 asks us to
- * close as soon as nothing is open.  We stay a little below it, so that we close first. */
 static void
-keepalive(struct upstream *up, uint32_t idle_ms)
+wake(struct upstream *up)
 {
 	struct dot *d = dot_of(up);
 
-	if (idle_ms > DOT_IDLE_MAX_MS)
-		idle_ms = DOT_IDLE_MAX_MS;
-	d->idle_ms = idle_ms - idle_ms / 8;
-}
-
-/* ---- Input ---------------------------------------------------------------------------------- */
-
-/* Hands over each message of the octets that came through TLS.  Returns -1 when they are none. */
-static int
-take_messages(struct dot *d, uint8_t *data, size_t len)
-{
-	uint8_t *msg;
-	size_t msg_len;
-
-	while (len > 0) {
-		switch (frame_next(&d->frame, &data, &len, &msg, &msg_len)) {
-		case FRAME_MORE:
-			return 0;
-		case FRAME_BAD:
-			return -1;
-		case FRAME_MESSAGE:
-			if (d->unanswered > 0)
-				d->unanswered--;
-			d->heard_answer = true;
-			d->barren = 0;
-			d->rest_ms = DOT_REST_MIN_MS;
-			d->failures = 0;
-			proxy_answer(d->proxy, &d->up, msg, msg_len, d->now->mono_ms);
-			break;
-		}
-	}
-	return 0;
-}
-
-/* Gives octets of the network to TLS, and takes out what it makes of them, until none are left: the
- * last answer and the end of the connection may come in one piece.  Returns -1 when the stream
- * inside is broken. */
-static int
-digest(struct dot *d, const uint8_t *data, size_t len)
-{
-	uint8_t *plain;
-	size_t n, taken;
-
-	do {
-		taken = tls_feed(d->tls, data, len);
-		data += taken;
-		len -= taken;
-		while ((n = tls_read(d->tls, &plain)) > 0) {
-			taken += n;
-			if (take_messages(d, plain, n) == -1)
-				return -1;
-			tls_read_done(d->tls, n);
-		}
-		if (tls_wants_drain(d->tls)) {
-			write_out(d);
-			taken += !tls_wants_drain(d->tls);
-		}
-	} while (taken > 0 && len > 0);
-	/* An open session that takes nothing wants its records drained, and the peer reads nothing. */
-	return len > 0 && tls_state(d->tls) != TLS_CLOSED ? -1 : 0;
-}
-
-static void
-become_ready(struct dot *d)
-{
-	uint64_t took = d->now->mono_ms - d->begun_ms;
-
-	enter(d, DOT_READY);
-	d->up.trouble = NULL;
-	d->heard_answer = false;
-	d->freshly_ready = true;
-	d->idle_ms = DOT_IDLE_MS;
-	d->waiting_ms = 0;
-	d->active_ms = d->now->mono_ms;
-	if (is_power_of_two(d->failures) || d->connections == 1)
-		log_info("dot %s (%s): connected, %s, handshake %u ms, %u failures before", d->up.name,
-			 d->hostname, tls_cipher(d->tls), (unsigned)took, d->failures);
-	else
-		log_debug("dot %s (%s): connected again, %s", d->up.name, d->hostname, tls_cipher(d->tls));
-}
-
-/* The session is over, or the connection is: says so in the words that fit. */
-static void
-end_of_session(struct dot *d, long n)
-{
-	const char *words = tls_trouble(d->tls);
-
-	if (words != NULL) {
-		(void)net_write(d->fd, d->out, d->out_len); /* the alert that says so, if there is room */
-		fail_for(d, words, tls_distrusts(d->tls));
-	} else if (d->state == DOT_READY) {
-		peer_ended(d, n == NET_FAILED ? text_error(errno) : "closed by the server");
-	} else if (n == NET_FAILED) {
-		fail(d, text_error(errno));
-	} else {
-		fail(d, "closes the connection during the handshake");
-	}
-}
-
-static void
-read_in(struct dot *d)
-{
-	long n = net_read(d->fd, scratch, sizeof(scratch));
-
-	if (n == NET_AGAIN)
-		return;
-	if (n > 0) {
-		d->waiting_ms = 0;
-		d->active_ms = d->now->mono_ms;
-		if (digest(d, scratch, (size_t)n) == -1) {
-			fail(d, "sends what is no DNS over TLS");
-			return;
-		}
-		if (d->state == DOT_SHAKING && tls_state(d->tls) == TLS_OPEN)
-			become_ready(d);
-		if (tls_state(d->tls) != TLS_CLOSED) {
-			if (d->state == DOT_SHAKING || d->unanswered > 0)
-				net_quick_ack(d->fd);
-			return;
-		}
-	}
-	end_of_session(d, n);
+	if (d->resting && now_ms(d) >= d->hold_until)
+		d->resting = false;
 }
 
 /* ---- The member of the loop ----------------------------------------------------------------- */
 
+/* When questions have been open in silence for too long, or for that long again. */
+static uint64_t
+silence_due(const struct dot *d)
+{
+	uint64_t due = d->cur->waiting_ms + d->up.doubt_ms;
+
+	if (!d->suspected)
+		return due;
+	due = d->cur->waiting_ms + DOT_SILENT_MS;
+	return d->suspect_ms < due ? d->suspect_ms : due;
+}
+
 static uint64_t
 deadline(const struct dot *d)
 {
-	switch (d->state) {
-	case DOT_CONNECTING:
-		return d->begun_ms + DOT_CONNECT_MS;
-	case DOT_SHAKING:
-		return d->begun_ms + DOT_HANDSHAKE_MS;
-	case DOT_READY:
-		if (d->waiting_ms != 0)
-			return d->waiting_ms + DOT_STALL_MS;
-		/* What is unanswered for longer than a query lives was dropped by the server. */
-		if (d->unanswered > 0 && d->idle_ms < QUERY_TIMEOUT_MS)
-			return d->active_ms + QUERY_TIMEOUT_MS;
-		return d->active_ms + d->idle_ms;
-	case DOT_RESTING:
+	if (d->resting)
 		return d->rest_until;
-	default:
-		return UINT64_MAX;
-	}
+	if (d->cur->state == CONN_CLOSED)
+		return d->keep_warm ? 0 : UINT64_MAX;
+	if (d->cur->state != CONN_OPEN)
+		return UINT64_MAX; /* conn.c has an eye on it */
+	if (d->cur->unanswered > 0)
+		return silence_due(d);
+	return d->keep_warm ? UINT64_MAX : d->cur->active_ms + idle_ms(d);
+}
+
+/* Whether what was verified without a clock has to be verified again, now that there is one. */
+static bool
+is_outdated(const struct dot *d)
+{
+	return d->cur->state == CONN_OPEN && !d->now->unset && tls_without_clock(d->cur->tls);
+}
+
+/* Whether something waits for no time and no descriptor. */
+static bool
+is_owed(const struct dot *d)
+{
+	return d->lost || d->fresh || d->dropping || is_outdated(d);
 }
 
 static void
@@ -375,116 +323,104 @@ want(void *self, struct wants *w)
 {
 	struct dot *d = self;
 
-	d->unseen = false;
-	wants_by(w, deadline(d));
-	if (d->state == DOT_CONNECTING)
-		wants_fd(w, d->fd, &w->wr);
-	if (d->state != DOT_SHAKING && d->state != DOT_READY)
-		return;
-	wants_fd(w, d->fd, &w->rd);
-	if (output_waits(d))
-		wants_fd(w, d->fd, &w->wr);
-	else if (d->blocked)
+	conn_want(d->cur, w);
+	conn_want(d->old, w);
+	wants_by(w, is_owed(d) ? 0 : deadline(d));
+	if (d->old->state == CONN_OPEN && d->cur->state == CONN_OPEN)
+		wants_by(w, d->old_until);
+	if (d->blocked && !conn_has_output(d->cur))
 		wants_by(w, 0); /* the end of the last turn made room for those who were told SOON */
-}
-
-/* Questions are out and nothing has come for the stall time: a router forgot us, or the server hangs.
- * One that has answered before gets a new connection at once. */
-static void
-on_stall(struct dot *d)
-{
-	char words[64];
-
-	text_make(words, sizeof(words), "silent for %u ms with questions open", DOT_STALL_MS);
-	if (!d->heard_answer) {
-		fail(d, words);
-		return;
-	}
-	log_info("dot %s (%s): %s; connecting again", d->up.name, d->hostname, words);
-	hang_up(d);
-	enter(d, DOT_IDLE);
 }
 
 static void
 on_deadline(struct dot *d)
 {
-	char words[64];
-
-	switch (d->state) {
-	case DOT_CONNECTING:
-		text_make(words, sizeof(words), "no TCP connection within %u ms", DOT_CONNECT_MS);
-		fail(d, words);
-		break;
-	case DOT_SHAKING:
-		text_make(words, sizeof(words), "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
-		fail(d, words);
-		break;
-	case DOT_READY:
-		if (d->waiting_ms != 0)
-			on_stall(d);
-		else
-			dot_close(d);
-		break;
-	default: /* RESTING */
-		enter(d, DOT_IDLE);
-		break;
+	if (d->resting) {
+		d->resting = false;
+		d->fresh = true;
+		return;
 	}
+	if (d->cur->state == CONN_CLOSED)
+		start_connecting(d);
+	else if (d->cur->unanswered > 0)
+		on_silence(d);
+	else
+		close_idle(d);
+}
+
+/* The replaced connection: it goes when it has nothing left to say, or has had its time, and another is
+ * there. */
+static void
+step_old(struct dot *d, const struct wants *ready)
+{
+	(void)conn_step(d->old, ready, d->now);
+	if (d->old->state == CONN_OPEN && d->cur->state == CONN_OPEN &&
+	    (d->old->unanswered == 0 || now_ms(d) >= d->old_until))
+		conn_close(d->old);
 }
 
 static void
-on_connected(struct dot *d)
+step_cur(struct dot *d, const struct wants *ready)
 {
-	int error = net_connect_error(d->fd);
-
-	if (error != 0) {
-		fail(d, text_error(error));
-		return;
+	switch (conn_step(d->cur, ready, d->now)) {
+	case CONN_NOTHING:
+		break;
+	case CONN_OPENED:
+		on_opened(d);
+		break;
+	case CONN_ENDED:
+		on_ended(d);
+		break;
+	case CONN_FAILED:
+		on_failed(d);
+		break;
 	}
-	if (tls_start(d->tls, d->hostname, d->now->utc_s) == -1) {
-		fail(d, tls_trouble(d->tls) != NULL ? tls_trouble(d->tls) : "TLS cannot begin");
-		return;
-	}
-	enter(d, DOT_SHAKING);
-	write_out(d);
+	if (d->cur->heard_ms == now_ms(d))
+		d->suspected = false;
 }
 
 static void
-work(struct dot *d, const struct wants *ready)
+drop(struct dot *d)
 {
-	unsigned fd = (unsigned)d->fd;
-
-	if (d->state == DOT_CONNECTING && FD_ISSET(fd, &ready->wr)) {
-		on_connected(d);
-	} else if (d->state == DOT_SHAKING || d->state == DOT_READY) {
-		if (FD_ISSET(fd, &ready->wr))
-			write_out(d);
-		if (FD_ISSET(fd, &ready->rd))
-			read_in(d);
-	}
-	/* Who waited for the connection comes first, before it can be called idle. */
-	if (!d->freshly_ready && deadline(d) <= d->now->mono_ms)
-		on_deadline(d);
+	d->dropping = d->resting = false;
+	d->failures = d->barren = 0;
+	d->rest_ms = DOT_REST_MIN_MS;
+	hang_up(d);
+	d->fresh = true;
 }
 
 /* Reports come last: the proxy may send again inside them, and meets a state that is in order. */
 static void
+report(struct dot *d)
+{
+	if (d->silent) {
+		d->silent = false;
+		proxy_suspect(d->proxy, &d->up, now_ms(d));
+	}
+	if (d->lost) {
+		d->lost = false;
+		proxy_lost(d->proxy, &d->up, now_ms(d));
+	}
+	if (d->fresh || (d->blocked && d->cur->state == CONN_OPEN && !conn_has_output(d->cur))) {
+		d->fresh = d->blocked = false;
+		proxy_ready(d->proxy, &d->up, now_ms(d));
+	}
+}
+
+static void
 step(void *self, const struct wants *ready, const struct now *now)
 {
 	struct dot *d = self;
-	enum dot_state before = d->state;
-	bool had_connection = d->fd != -1;
 
-	if (d->unseen || (!had_connection && deadline(d) > now->mono_ms))
-		return;
-	work(d, ready);
-	if (had_connection && d->fd == -1)
-		proxy_lost(d->proxy, &d->up, now->mono_ms);
-	else if (before == DOT_RESTING && d->state == DOT_IDLE)
-		proxy_ready(d->proxy, &d->up, now->mono_ms);
-	if (d->freshly_ready || (d->blocked && d->state == DOT_READY && !output_waits(d))) {
-		d->freshly_ready = d->blocked = false;
-		proxy_ready(d->proxy, &d->up, now->mono_ms);
-	}
+	(void)now;
+	step_old(d, ready);
+	step_cur(d, ready);
+	if (d->dropping || is_outdated(d))
+		drop(d);
+	/* Who waited for the connection comes first, before it can be called idle. */
+	else if (!d->fresh && deadline(d) <= now_ms(d))
+		on_deadline(d);
+	report(d);
 }
 
 static void
@@ -492,50 +428,60 @@ flush(void *self)
 {
 	struct dot *d = self;
 
-	if (d->state == DOT_READY && d->out_len > 0)
-		write_out(d);
+	conn_flush(d->cur);
 }
 
 /* ---- Set-up --------------------------------------------------------------------------------- */
 
-struct dot_block {
-	struct dot dot;
-	uint8_t answer[2 + DNS_MESSAGE_MAX]; /* one that comes in pieces */
-};
+void
+dot_drop(struct dot *d)
+{
+	d->dropping = true;
+}
+
+void
+dot_close(struct dot *d)
+{
+	hang_up(d);
+	d->lost = false;
+}
 
 static size_t
-tls_offset(void)
+padded(size_t n)
 {
-	return (sizeof(struct dot_block) + 15u) & ~(size_t)15u;
+	return (n + 15u) & ~(size_t)15u;
 }
 
 size_t
 dot_memory(void)
 {
-	return tls_offset() + ((tls_memory() + 15u) & ~(size_t)15u);
+	return padded(sizeof(struct dot)) + 2 * padded(conn_memory());
 }
 
 struct dot *
-dot_init(void *block, const struct addr *addr, const char *hostname, const struct trust *trust,
+dot_init(void *block, const struct addr *addr, const struct tls_rules *rules, bool keep_warm,
 	 struct proxy *proxy, const struct now *now)
 {
-	struct dot_block *b = block;
-	struct dot *d = &b->dot;
+	struct dot *d = block;
+	uint8_t *p = (uint8_t *)block + padded(sizeof(struct dot));
 
-	memset(d, 0, offsetof(struct dot, out));
 	d->up.send = take_message;
+	d->up.wake = wake;
 	d->up.keepalive = keepalive;
 	addr_text(d->up.name, addr);
 	d->addr = *addr;
-	d->hostname = hostname;
+	d->rules = *rules;
+	d->label = rules->name[0] != '\0' ? rules->name : rules->pins > 0 ? "pinned" : "by address";
+	d->rules.address = d->addr.ip;
+	d->rules.address_len = addr->family == ADDR_V4 ? 4 : 16;
+	d->keep_warm = keep_warm;
 	d->proxy = proxy;
 	d->now = now;
-	d->fd = -1;
-	d->out_len = 0;
 	d->rest_ms = DOT_REST_MIN_MS;
-	d->idle_ms = DOT_IDLE_MS;
-	d->tls = tls_init((uint8_t *)block + tls_offset(), trust);
-	frame_init(&d->frame, b->answer, DNS_HEADER, DNS_MESSAGE_MAX);
+	d->granted_ms = UINT32_MAX;
+	d->learnt_ms = DOT_IDLE_MAX_MS;
+	d->cur = conn_init(p, &d->addr, &d->rules, &d->past, on_message, d);
+	d->old = conn_init(p + padded(conn_memory()), &d->addr, &d->rules, &d->past, on_message, d);
 	proxy_add_upstream(proxy, &d->up);
 	return d;
 }

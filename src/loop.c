@@ -5,7 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-static int signals = -1; /* a descriptor that the stop signals come from */
+static int signals = -1; /* a descriptor that the signals come from */
 
 int
 loop_take_signals(void)
@@ -15,6 +15,7 @@ loop_take_signals(void)
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGUSR2);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
 	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)
@@ -23,9 +24,9 @@ loop_take_signals(void)
 	return signals == -1 ? -1 : 0;
 }
 
-/* The number of a stop signal that has come; 0 = none. */
+/* The number of a signal that has come; 0 = none. */
 static int
-stop_signal(const struct wants *ready)
+next_signal(const struct wants *ready)
 {
 	struct signalfd_siginfo info;
 
@@ -73,7 +74,7 @@ turn(const struct member *members, size_t count, struct wants *w, struct now *no
 }
 
 int
-loop_run(const struct member *members, size_t count, struct now *now)
+loop_run(const struct member *members, size_t count, struct now *now, void (*on_usr2)(void))
 {
 	struct wants w;
 	int number;
@@ -81,7 +82,9 @@ loop_run(const struct member *members, size_t count, struct now *now)
 	now_read(now);
 	do {
 		turn(members, count, &w, now);
-		number = stop_signal(&w);
-	} while (number == 0);
+		number = next_signal(&w);
+		if (number == SIGUSR2)
+			on_usr2();
+	} while (number == 0 || number == SIGUSR2);
 	return number;
 }

@@ -26,7 +26,7 @@
 enum exit_status { EXIT_OK = 0, EXIT_START = 1, EXIT_SETTINGS = 2 };
 
 /* Listeners, upstream connections, clients; the standard streams, and a few for the C library. */
-_Static_assert(2 * LISTEN_MAX + 2 * UPSTREAMS_MAX + TCP_CLIENTS_MAX + 16 <= FD_SETSIZE,
+_Static_assert(2 * LISTEN_MAX + 3 * UPSTREAMS_MAX + TCP_CLIENTS_MAX + 16 <= FD_SETSIZE,
 	       "select() cannot wait for that many descriptors");
 
 /* All that serving needs: parts of a fixed size lie here, what the settings size is taken once. */
@@ -259,7 +259,7 @@ listen_everywhere(void)
 
 /* Descriptors for everything but TCP clients; these get what is left.  Without this, many clients
  * would keep dnproxy from reaching its upstreams. */
-#define DESCRIPTORS_BESIDE (2 * config.listens + 2 * config.upstreams + 16)
+#define DESCRIPTORS_BESIDE (2 * config.listens + 3 * config.upstreams + 16)
 
 /* Takes as many descriptors as are granted and of use, and bounds TCP clients by them. */
 static void
@@ -289,16 +289,26 @@ fit_descriptors(void)
 static void
 build(void)
 {
-	struct proxy_settings set = {
-		.allow = config.allow, .allows = config.allows, .log_queries = config.log_queries};
+	struct proxy_settings set = {.allow = config.allow,
+				     .allows = config.allows,
+				     .policy = (enum pool_policy)config.upstream_policy,
+				     .log_queries = config.log_queries};
 
 	proxy_init(&proxy, &set, take(query_memory(config.max_queries)), config.max_queries, entropy_fill);
 	udp_init(&udp, &proxy, config.udp_size);
 	tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients, config.tcp_per_address,
 		 &now);
-	for (size_t i = 0; i < config.upstreams; i++)
-		dot[i] = dot_init(take(dot_memory()), &config.upstream[i].addr, config.upstream[i].hostname,
-				  trust, &proxy, &now);
+	for (size_t i = 0; i < config.upstreams; i++) {
+		const struct config_upstream *u = &config.upstream[i];
+		struct tls_rules rules = {.name = u->hostname,
+					  .pin = u->pin,
+					  .pins = u->pins,
+					  .trust = trust,
+					  .trust_given = config.trust_anchors[0] != '\0',
+					  .strict_clock = config.strict_clock};
+
+		dot[i] = dot_init(take(dot_memory()), &u->addr, &rules, u->keep_warm, &proxy, &now);
+	}
 }
 
 /* Appends to a line of the log; what does not fit is left out. */
@@ -356,22 +366,56 @@ proxy_step(void *self, const struct wants *ready, const struct now *at)
 	proxy_tick(self, at->mono_ms);
 }
 
+/* The first line says what is not looked at, the second that it is again. */
+static void
+clock_step(void *self, const struct wants *ready, const struct now *at)
+{
+	static bool unset;
+
+	(void)self;
+	(void)ready;
+	if (at->unset && !unset && !config.strict_clock)
+		log_warn("the clock stands before " DNPROXY_BUILD_DATE
+			 ", when this program was made: until it is "
+			 "set, certificates may be not yet valid (tls.clock: strict refuses them)");
+	else if (unset && !at->unset)
+		log_info("the clock is set: certificates must be valid already");
+	unset = at->unset;
+}
+
+static void
+clock_want(void *self, struct wants *w)
+{
+	(void)self;
+	(void)w;
+}
+
+/* The network has changed, says whoever sends SIGUSR2: what is connected is of no use any more. */
+static void
+drop_connections(void)
+{
+	log_info("SIGUSR2: connections to upstreams are made anew");
+	for (size_t i = 0; i < config.upstreams; i++)
+		dot_drop(dot[i]);
+}
+
 static int
 serve(void)
 {
-	struct member members[4 + UPSTREAMS_MAX];
+	struct member members[5 + UPSTREAMS_MAX];
 	size_t count = 0;
 	int number;
 
 	/* Answers first: after a pause they lie in the sockets, and must neither be too late for their
 	 * queries nor find the table full of new ones.  All of a turn leaves at its end, in flush(). */
 	members[count++] = (struct member){.want = log_want, .step = log_step};
+	members[count++] = (struct member){.want = clock_want, .step = clock_step};
 	for (size_t i = 0; i < config.upstreams; i++)
 		members[count++] = dot_member(dot[i]);
 	members[count++] = (struct member){.want = proxy_want, .step = proxy_step, .self = &proxy};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
-	number = loop_run(members, count, &now);
+	number = loop_run(members, count, &now, drop_connections);
 	log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	udp_close(&udp);
 	tcp_close(&tcp);

@@ -62,7 +62,7 @@ check_settings(const struct config *c)
 	assert(c->listens >= 1 && c->listens <= LISTEN_MAX && c->allows >= 1 && c->allows <= ALLOW_MAX);
 	assert(c->upstreams >= 1 && c->upstreams <= UPSTREAMS_MAX);
 	for (size_t i = 0; i < c->upstreams; i++)
-		assert(c->upstream[i].hostname[0] != '\0' && c->upstream[i].addr.port != 0);
+		assert(c->upstream[i].pins <= PINS_MAX && c->upstream[i].addr.port != 0);
 	for (size_t i = 0; i < c->listens; i++)
 		assert(c->listen[i].port == c->port && c->listen[i].family != ADDR_NONE);
 	assert(len == strlen(first) && len + 1 < CONFIG_TEXT_MAX);

@@ -14,6 +14,10 @@
 
 #define UPSTREAM "upstream:\n  ip: 192.0.2.1\n  hostname: dns.example\n"
 
+/* Pins of 32 octets 0x00 and of 32 octets 0xff. */
+#define PIN_00 "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define PIN_FF "sha256///////////////////////////////////////////8="
+
 static struct config c;
 static char err[CONFIG_ERROR_MAX];
 
@@ -101,6 +105,10 @@ defaults_are_those_of_the_readme(void **state)
 	assert_int_equal(c.tcp_per_address, TCP_PER_ADDRESS_DEFAULT);
 	assert_int_equal(c.level, LOG_LEVEL_INFO);
 	assert_false(c.log_queries);
+	assert_int_equal(c.upstream_policy, 0);
+	assert_int_equal(c.upstream[0].pins, 0);
+	assert_false(c.upstream[0].keep_warm);
+	assert_false(c.strict_clock);
 }
 
 static void
@@ -159,9 +167,10 @@ every_key_is_read(void **state)
 	assert_read("dnproxy:\n  host: [127.0.0.1, '::1', \"fe80::1%1\"]\n  port: 5300\n  allow:\n  - "
 		    "192.0.2.0/24\n"
 		    "  - 2001:db8::/32\n  udp_size: 4096\n  max_queries: 64\n  tcp_clients: 1\n"
-		    "  tcp_per_address: 900\nupstream:\n- ip: 192.0.2.1\n  port: 8853\n  hostname: a.example.\n"
+		    "  tcp_per_address: 900\n  upstream_policy: fastest\nupstream:\n- ip: 192.0.2.1\n"
+		    "  port: 8853\n  hostname: a.example.\n  pins: " PIN_FF "\n  keep_warm: true\n"
 		    "- hostname: _b.example\n  ip: 2001:db8::1\ntls:\n  trust_anchors: /etc/ca.pem\n"
-		    "log:\n  level: debug\n  queries: true\n");
+		    "  clock: strict\nlog:\n  level: debug\n  queries: true\n");
 	assert_int_equal(c.listens, 3);
 	assert_addr(&c.listen[1], "[::1]@5300");
 	assert_addr(&c.listen[2], "[fe80::1%1]@5300");
@@ -174,7 +183,14 @@ every_key_is_read(void **state)
 	assert_addr(&c.upstream[0].addr, "192.0.2.1@8853");
 	assert_string_equal(c.upstream[0].hostname, "a.example");
 	assert_addr(&c.upstream[1].addr, "[2001:db8::1]@853");
+	assert_int_equal(c.upstream_policy, 1);
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_int_equal(c.upstream[0].pin[0].sha256[31], 0xff);
+	assert_true(c.upstream[0].keep_warm);
 	assert_string_equal(c.upstream[1].hostname, "_b.example");
+	assert_int_equal(c.upstream[1].pins, 0);
+	assert_false(c.upstream[1].keep_warm);
+	assert_true(c.strict_clock);
 	assert_string_equal(c.trust_anchors, "/etc/ca.pem");
 	assert_int_equal(c.level, LOG_LEVEL_DEBUG);
 	assert_true(c.log_queries);
@@ -265,7 +281,21 @@ errors_say_place_key_value_and_what_is_expected(void **state)
 		{"upstream:\n  ip: 0.0.0.0\n  hostname: a\n",
 		 "dnproxy.yml:2:7: upstream.ip: \"0.0.0.0\" is not the address of a server"},
 		{"upstream: 1.1.1.1\n", "dnproxy.yml:1:11: upstream: expected keys below it, such as ip:"},
-		{"upstream:\n- 1.1.1.1\n", "dnproxy.yml:2:3: upstream: expected ip: and hostname: here"},
+		{"upstream:\n- 1.1.1.1\n", "dnproxy.yml:2:3: upstream: expected keys such as ip: here"},
+		{UPSTREAM "  keep_warm: yes\n",
+		 "dnproxy.yml:4:14: upstream.keep_warm: \"yes\" is none of false|true"},
+		{UPSTREAM "  pins:\n",
+		 "dnproxy.yml:4:3: upstream.pins: expected one value or a list of them here; "
+		 "leave the key out for its default"},
+		{UPSTREAM "  pins:\n    sha256: a\n",
+		 "dnproxy.yml:5:5: upstream.pins: expected one value or a list of them here; put quotes around "
+		 "a value that ends in :"},
+		{UPSTREAM "  pins:\n  - " PIN_00 "\n  - '" PIN_00 "'\n",
+		 "dnproxy.yml:6:5: upstream.pins: \"" PIN_00 "\" is listed twice"},
+		{UPSTREAM "tls:\n  clock: lax\n",
+		 "dnproxy.yml:5:10: tls.clock: \"lax\" is none of auto|strict"},
+		{"dnproxy:\n  upstream_policy: random\n" UPSTREAM,
+		 "dnproxy.yml:2:20: dnproxy.upstream_policy: \"random\" is none of order|fastest"},
 		{"a:\n\tb: c\n", "dnproxy.yml:2:1: tabs outside quotes (indent with spaces) are not supported; "
 				 "put quotes around it or write it otherwise"},
 	};
@@ -276,10 +306,9 @@ errors_say_place_key_value_and_what_is_expected(void **state)
 }
 
 static void
-a_file_must_name_an_upstream_and_its_hostname(void **state)
+a_file_must_name_the_address_of_an_upstream(void **state)
 {
-	static const char none[] =
-		"dnproxy.yml:1:1: upstream: a file must give it, with ip: and hostname: below";
+	static const char none[] = "dnproxy.yml:1:1: upstream: a file must give it, with ip: below";
 
 	(void)state;
 	assert_refused("", none);
@@ -289,12 +318,77 @@ a_file_must_name_an_upstream_and_its_hostname(void **state)
 	assert_refused("upstream: []\n", none);
 	assert_refused("upstream:\n  hostname: a.example\n",
 		       "dnproxy.yml:2:3: upstream.ip: a file must give it");
-	assert_refused("upstream:\n  ip: 192.0.2.1\n",
-		       "dnproxy.yml:2:3: upstream.hostname: a file must give it");
-	assert_refused("upstream:\n- ip: 192.0.2.1\n  hostname: a\n- ip: 192.0.2.2\n",
-		       "dnproxy.yml:4:3: upstream.hostname: a file must give it");
+	assert_refused("upstream:\n- ip: 192.0.2.1\n- hostname: a\n",
+		       "dnproxy.yml:3:3: upstream.ip: a file must give it");
+	assert_refused("upstream:\n  hostname: a\n  ip:\n",
+		       "dnproxy.yml:3:3: upstream.ip: expected one value here; a file must give it");
+	assert_refused("upstream:\n  ip: ''\n",
+		       "dnproxy.yml:2:7: upstream.ip: \"\" is not an IP address (names "
+		       "and ports have no place here)");
+}
+
+/* The built-in hostname belongs to the built-in address, and never stands in for one left out. */
+static void
+a_hostname_may_be_left_out_or_empty(void **state)
+{
+	(void)state;
+	assert_read("upstream:\n  ip: 192.0.2.1\n");
+	assert_string_equal(c.upstream[0].hostname, "");
+	assert_read("upstream:\n  ip: 192.0.2.1\n  hostname: ''\n");
+	assert_string_equal(c.upstream[0].hostname, "");
+	assert_read("upstream:\n- ip: 192.0.2.1\n  hostname: a\n- ip: 192.0.2.2\n");
+	assert_string_equal(c.upstream[0].hostname, "a");
+	assert_string_equal(c.upstream[1].hostname, "");
 	assert_refused("upstream:\n  ip: 192.0.2.1\n  hostname:\n",
-		       "dnproxy.yml:3:3: upstream.hostname: expected one value here; a file must give it");
+		       "dnproxy.yml:3:3: upstream.hostname: expected one value here; leave the key out for its "
+		       "default");
+}
+
+static void
+pins_are_one_or_a_list_that_may_be_empty(void **state)
+{
+	(void)state;
+	assert_read(UPSTREAM "  pins: " PIN_FF "\n");
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_int_equal(c.upstream[0].pin[0].sha256[0], 0xff);
+	assert_read(UPSTREAM "  pins: [" PIN_00 ", '" PIN_FF "']\n");
+	assert_int_equal(c.upstream[0].pins, 2);
+	assert_int_equal(c.upstream[0].pin[0].sha256[0], 0);
+	assert_int_equal(c.upstream[0].pin[1].sha256[31], 0xff);
+	assert_read(UPSTREAM "  pins:\n  - " PIN_FF "\n");
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_read(UPSTREAM "  pins: []\n");
+	assert_int_equal(c.upstream[0].pins, 0);
+	assert_read("upstream:\n- ip: ::1\n  pins: " PIN_FF "\n- ip: ::2\n");
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_int_equal(c.upstream[1].pins, 0);
+}
+
+static void
+what_is_no_pin_is_refused_with_what_is_expected(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"SHA256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
+		"sha256/0000000000000000000000000000000000000000000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+	};
+	char file[256], expected[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(file, sizeof(file), UPSTREAM "  pins:\n  - " PIN_FF "\n  - '%s'\n", bad[i]);
+		snprintf(expected, sizeof(expected),
+			 "dnproxy.yml:6:5: upstream.pins: \"%s\" is not a pin such as sha256/... (43 digits of "
+			 "base64 "
+			 "and =; dnproxy probe prints them)",
+			 bad[i]);
+		assert_refused(file, expected);
+	}
 }
 
 static void
@@ -340,21 +434,13 @@ static void
 a_hostname_is_letters_digits_hyphens_and_underscores(void **state)
 {
 	static const char *const bad[] = {
-		"''",
-		"'.'",
-		"a..b",
-		".a",
-		"a b",
-		"'a*'",
-		"a.b..",
-		"a/b",
-		"a:b",
-		"grüße.de",
-		"'1.1.1.1'",
-		"'::1'",
-		"1.1.1.1.",
-		"'[::1]'",
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"};
+		"'.'",	    "a..b",
+		".a",	    "a b",
+		"'a*'",	    "a.b..",
+		"a/b",	    "a:b",
+		"grüße.de", "'1.1.1.1'",
+		"'::1'",    "1.1.1.1.",
+		"'[::1]'",  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"};
 	static const char *const good[] = {
 		"a", "A-b_c.9", "1dot1dot1dot1.cloudflare-dns.com", "xn--grsse-kva.de.",
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example"};
@@ -418,6 +504,12 @@ lists_have_bounds(void **state)
 		used += snprintf(file + used, sizeof(file) - (size_t)used, "- ip: 127.0.0.%u\n  hostname: a\n",
 				 i);
 	assert_refused(file, "dnproxy.yml:18:3: upstream: takes at most 8 entries");
+
+	used = snprintf(file, sizeof(file), UPSTREAM "  pins:\n");
+	for (unsigned i = 0; i <= PINS_MAX; i++)
+		used += snprintf(file + used, sizeof(file) - (size_t)used,
+				 "  - sha256/%cAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", (char)('A' + i));
+	assert_refused(file, "dnproxy.yml:13:5: upstream.pins: takes at most 8 entries");
 }
 
 static void
@@ -590,9 +682,39 @@ one_upstream_is_overridden_part_by_part(void **state)
 }
 
 static void
+one_upstream_without_a_hostname_may_move_alone(void **state)
+{
+	(void)state;
+	assert_read("upstream:\n  ip: 192.0.2.1\n");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.9", NULL, NULL), 0);
+	assert_addr(&c.upstream[0].addr, "192.0.2.9@853");
+	assert_string_equal(c.upstream[0].hostname, "");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_HOSTNAME", "b.example", NULL, NULL), 0);
+	assert_string_equal(c.upstream[0].hostname, "b.example");
+}
+
+/* Another server must show one of them too: no query leaves when it does not. */
+static void
+pins_stay_when_the_environment_changes_the_one_upstream(void **state)
+{
+	(void)state;
+	assert_read(UPSTREAM "  pins: " PIN_FF "\n  keep_warm: true\n");
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.9", NULL, NULL), 0);
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_HOSTNAME", "b.example", NULL, NULL), 0);
+	assert_int_equal(with_environment(true, "DNPROXY_UPSTREAM_IP", "192.0.2.8", "DNPROXY_UPSTREAM_HOSTNAME",
+					  "c.example"),
+			 0);
+	assert_addr(&c.upstream[0].addr, "192.0.2.8@853");
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_int_equal(c.upstream[0].pin[0].sha256[0], 0xff);
+	assert_true(c.upstream[0].keep_warm);
+}
+
+static void
 several_upstreams_are_replaced_by_both_variables_only(void **state)
 {
-	static const char file[] = "upstream:\n- ip: ::1\n  hostname: a\n  port: 1\n- ip: ::2\n  hostname: b\n";
+	static const char file[] = "upstream:\n- ip: ::1\n  hostname: a\n  port: 1\n  pins: " PIN_FF
+				   "\n  keep_warm: true\n- ip: ::2\n  hostname: b\n";
 
 	(void)state;
 	assert_read(file);
@@ -607,6 +729,8 @@ several_upstreams_are_replaced_by_both_variables_only(void **state)
 	assert_int_equal(c.upstreams, 1);
 	assert_addr(&c.upstream[0].addr, "192.0.2.9@853");
 	assert_string_equal(c.upstream[0].hostname, "c");
+	assert_int_equal(c.upstream[0].pins, 0);
+	assert_false(c.upstream[0].keep_warm);
 }
 
 static void
@@ -638,6 +762,33 @@ what_is_printed_reads_back_the_same(void **state)
 	assert_int_equal(c.allows, 1);
 	assert_int_equal(c.upstreams, 2);
 	assert_int_equal(c.upstream[1].addr.port, 1);
+	assert_read("dnproxy:\n  upstream_policy: fastest\ntls:\n  clock: strict\nupstream:\n- ip: ::1\n"
+		    "  pins: " PIN_FF "\n- ip: ::2\n  keep_warm: true\n  pins: [" PIN_FF ", " PIN_00 "]\n");
+	assert_reads_back();
+	assert_int_equal(c.upstream_policy, 1);
+	assert_true(c.strict_clock);
+	assert_string_equal(c.upstream[0].hostname, "");
+	assert_int_equal(c.upstream[0].pins, 1);
+	assert_false(c.upstream[0].keep_warm);
+	assert_int_equal(c.upstream[1].pins, 2);
+	assert_int_equal(c.upstream[1].pin[0].sha256[0], 0xff);
+	assert_int_equal(c.upstream[1].pin[1].sha256[0], 0);
+	assert_true(c.upstream[1].keep_warm);
+}
+
+static void
+what_is_empty_is_printed_as_it_is_read(void **state)
+{
+	char text[CONFIG_TEXT_MAX];
+
+	(void)state;
+	assert_read("upstream:\n  ip: ::1\n");
+	config_print(&c, text);
+	assert_non_null(strstr(text, "\n    hostname: \"\"\n    pins: []\n    keep_warm: false\n"));
+	assert_reads_back();
+	assert_read("upstream:\n  ip: ::1\n  pins: [" PIN_FF ", " PIN_00 "]\n");
+	config_print(&c, text);
+	assert_non_null(strstr(text, "\n    pins:\n      - \"" PIN_FF "\"\n      - \"" PIN_00 "\"\n"));
 }
 
 static void
@@ -663,6 +814,9 @@ the_longest_settings_fit_when_printed(void **state)
 		memset(c.upstream[c.upstreams].hostname, 'a', HOSTNAME_MAX);
 		for (size_t i = 63; i < HOSTNAME_MAX; i += 64)
 			c.upstream[c.upstreams].hostname[i] = '.';
+		c.upstream[c.upstreams].pins = PINS_MAX;
+		for (uint8_t i = 0; i < PINS_MAX; i++)
+			c.upstream[c.upstreams].pin[i].sha256[0] = i;
 	}
 	memset(c.trust_anchors, '"', CONFIG_PATH_MAX - 1);
 	assert_reads_back();
@@ -671,11 +825,23 @@ the_longest_settings_fit_when_printed(void **state)
 static void
 help_names_every_key_that_is_printed(void **state)
 {
-	static const char *const names[] = {
-		"dnproxy.host",	       "dnproxy.port",	      "dnproxy.allow",		 "dnproxy.udp_size",
-		"dnproxy.max_queries", "dnproxy.tcp_clients", "dnproxy.tcp_per_address", "upstream.ip",
-		"upstream.port",       "upstream.hostname",   "tls.trust_anchors",	 "log.level",
-		"log.queries"};
+	static const char *const names[] = {"dnproxy.host",
+					    "dnproxy.port",
+					    "dnproxy.allow",
+					    "dnproxy.udp_size",
+					    "dnproxy.max_queries",
+					    "dnproxy.tcp_clients",
+					    "dnproxy.tcp_per_address",
+					    "upstream.ip",
+					    "upstream.port",
+					    "upstream.hostname",
+					    "tls.trust_anchors",
+					    "log.level",
+					    "log.queries",
+					    "dnproxy.upstream_policy",
+					    "upstream.pins",
+					    "upstream.keep_warm",
+					    "tls.clock"};
 	char help[CONFIG_TEXT_MAX], text[CONFIG_TEXT_MAX], line[64];
 	size_t len;
 
@@ -693,6 +859,10 @@ help_names_every_key_that_is_printed(void **state)
 	assert_non_null(strstr(help, "default 53; 1..65535; $DNPROXY_PORT\n"));
 	assert_non_null(strstr(help, "default info; error|warn|info|debug; $DNPROXY_LOG_LEVEL\n"));
 	assert_non_null(strstr(help, "default 1.1.1.1; $DNPROXY_UPSTREAM_IP; a file must give it\n"));
+	assert_non_null(strstr(help, "default cloudflare-dns.com; $DNPROXY_UPSTREAM_HOSTNAME\n"));
+	assert_non_null(strstr(help, "default []; one or a list of up to 8\n"));
+	assert_non_null(strstr(help, "default 127.0.0.1; one or a list of up to 16; $DNPROXY_HOST\n"));
+	assert_non_null(strstr(help, "default order; order|fastest\n"));
 }
 
 static void
@@ -733,7 +903,10 @@ main(void)
 		cmocka_unit_test(colons_need_no_quotes_where_yaml_needs_none),
 		cmocka_unit_test(a_section_without_keys_keeps_its_defaults),
 		cmocka_unit_test(errors_say_place_key_value_and_what_is_expected),
-		cmocka_unit_test(a_file_must_name_an_upstream_and_its_hostname),
+		cmocka_unit_test(a_file_must_name_the_address_of_an_upstream),
+		cmocka_unit_test(a_hostname_may_be_left_out_or_empty),
+		cmocka_unit_test(pins_are_one_or_a_list_that_may_be_empty),
+		cmocka_unit_test(what_is_no_pin_is_refused_with_what_is_expected),
 		cmocka_unit_test(an_unknown_key_is_refused_with_the_nearest_known_one),
 		cmocka_unit_test(a_doubled_key_is_refused_and_the_first_one_named),
 		cmocka_unit_test(a_hostname_is_letters_digits_hyphens_and_underscores),
@@ -749,8 +922,11 @@ main(void)
 		cmocka_unit_test(errors_name_the_variable),
 		cmocka_unit_test(an_address_without_a_file_needs_its_hostname),
 		cmocka_unit_test(one_upstream_is_overridden_part_by_part),
+		cmocka_unit_test(one_upstream_without_a_hostname_may_move_alone),
+		cmocka_unit_test(pins_stay_when_the_environment_changes_the_one_upstream),
 		cmocka_unit_test(several_upstreams_are_replaced_by_both_variables_only),
 		cmocka_unit_test(what_is_printed_reads_back_the_same),
+		cmocka_unit_test(what_is_empty_is_printed_as_it_is_read),
 		cmocka_unit_test(the_longest_settings_fit_when_printed),
 		cmocka_unit_test(help_names_every_key_that_is_printed),
 		cmocka_unit_test(the_example_file_says_the_defaults),

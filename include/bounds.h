@@ -98,7 +98,7 @@
 #define DOT_IDLE_MAX_MS 60000u	   /* the longest idle time an upstream's keepalive may grant */
 #define DOT_IDLE_LEARN_MS 200u	   /* who closes sooner closes after each answer: nothing to be learnt */
 #define DOT_IDLE_TRUST 16u	   /* so many closes of ours in time: its idle time may have grown */
-#define DOT_WARM_MS 250u	   /* keep_warm: a connection that lasts less is no use: it rests */
+#define DOT_SHORT_MS 250u	   /* connections that all last less, without an answer, are no use: it rests */
 #define DOT_LOG_MS 10000u	   /* trouble in new words is told at most once in this time */
 #define DOT_REST_DISTRUST_MS 2000u /* after certificate trouble: it does not go away by itself */
 #define DOT_REST_LOCAL_MS 100u	   /* no route: nothing has left this machine, so trying costs nobody */

@@ -43,7 +43,9 @@ struct dot {
 	uint32_t learnt_ms; /* how long it has been seen to keep one, at the most; both less a margin */
 	unsigned in_time;   /* closes of ours in a row before it closed */
 	bool blocked;	    /* somebody was told SOON for want of room */
-	bool silent;	    /* proxy_suspect() is owed */
+	bool silent;	    /* proxy_suspect() is owed, */
+	bool replaced;	    /* for a connection that is being replaced */
+	bool kept;	    /* proxy_kept() is owed */
 	bool fresh;	    /* proxy_ready() is owed */
 	bool lost;	    /* proxy_lost() is owed */
 	bool dropping;	    /* dot_drop() was called */

@@ -65,10 +65,10 @@ fail(struct dot *d, const char *words, bool distrust, bool local)
 	conn_drop(d->cur);
 	conn_drop(d->old);
 	d->lost = true;
-	d->fresh = d->blocked = d->suspected = false;
+	d->fresh = d->kept = d->blocked = d->suspected = false;
 	d->resting = true;
 	d->rest_until = now_ms(d) + rest;
-	d->hold_until = distrust ? d->rest_until : 0;
+	d->hold_until = distrust ? now_ms(d) + DOT_REST_DISTRUST_MS : 0;
 	d->failures++;
 	text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
@@ -90,7 +90,7 @@ hang_up(struct dot *d)
 	conn_close(d->cur);
 	conn_drop(d->old);
 	d->lost = true;
-	d->fresh = d->blocked = d->suspected = false;
+	d->fresh = d->kept = d->blocked = d->suspected = false;
 }
 
 /* ---- How long an idle connection is kept ------------------------------------------------------ */
@@ -171,12 +171,12 @@ on_opened(struct dot *d)
 }
 
 /* The server ended a working connection.  While idle that is its right; with questions open they go out
- * again at once, unless it does this every time.  Who is kept warm may not end at once each time either. */
+ * again at once, unless it does this every time, or ends each connection as soon as it stands. */
 static void
 on_ended(struct dot *d)
 {
 	const struct conn *c = d->cur;
-	bool useless = c->unanswered > 0 || (d->keep_warm && now_ms(d) < c->opened_ms + DOT_WARM_MS);
+	bool useless = c->unanswered > 0 || now_ms(d) < c->opened_ms + DOT_SHORT_MS;
 
 	if (useless && c->heard == 0 && ++d->barren > 1) {
 		fail(d, "closes the connection without an answer", false, false);
@@ -205,7 +205,7 @@ on_failed(struct dot *d)
 {
 	if (d->old->state == CONN_OPEN && d->old->heard_ms >= d->replaced_ms) {
 		swap(d);
-		d->fresh = true;
+		d->kept = true;
 		log_debug("dot %s (%s): %s; the earlier connection goes on", d->up.name, d->label,
 			  d->old->trouble);
 		return;
@@ -228,6 +228,7 @@ replace(struct dot *d)
 		 silent);
 	conn_drop(d->old);
 	swap(d);
+	d->replaced = true;
 	d->replaced_ms = now_ms(d) + 1;
 	d->old_until = now_ms(d) + QUERY_TIMEOUT_MS;
 	start_connecting(d);
@@ -395,7 +396,13 @@ report(struct dot *d)
 {
 	if (d->silent) {
 		d->silent = false;
-		proxy_suspect(d->proxy, &d->up, now_ms(d));
+		proxy_suspect(d->proxy, &d->up, d->replaced, now_ms(d));
+		d->replaced = false;
+	}
+	if (d->kept) {
+		d->kept = false;
+		d->fresh = true;
+		proxy_kept(d->proxy, &d->up);
 	}
 	if (d->lost) {
 		d->lost = false;

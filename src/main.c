@@ -331,7 +331,8 @@ log_start(void)
 	line[0] = '\0';
 	for (size_t i = 0; i < config.upstreams; i++) {
 		append(line, sizeof(line), i > 0 ? ", " : "", addr_text(text, &config.upstream[i].addr));
-		append(line, sizeof(line), " ", config.upstream[i].hostname);
+		append(line, sizeof(line), config.upstream[i].hostname[0] != '\0' ? "#" : "",
+		       config.upstream[i].hostname);
 	}
 	log_info("dnproxy %s: asking %s; %zu trust anchors", DNPROXY_VERSION, line, trust_count(trust));
 }

@@ -233,7 +233,7 @@ wake_one(struct proxy *p, struct query *q, uint64_t now)
 
 /* Finds an upstream for a query that none has, but none of skip.  When all are down it waits, and tries
  * again now and then: one may come back in time; unless there is an answer for the client, though a sour
- * one. */
+ * one, or it has been asked often enough. */
 static void
 find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
@@ -244,7 +244,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	best = offer(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
-	if (q->soured != 0) {
+	if (q->soured != 0 || q->tries >= tries_max(p)) {
 		fail(p, q, now);
 		return;
 	}
@@ -482,7 +482,7 @@ retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 	if ((q->hoped & bit(up)) != 0) {
 		q->hoped = (uint16_t)(q->hoped & ~bit(up));
 		if (q->tries >= tries_max(p))
-			return true;
+			return true; /* another has it: it was a hedge */
 		verdict = send_to(p, q, up, now);
 		if (verdict == UPSTREAM_TAKEN)
 			query_watch(&p->table, q, up->index, now);
@@ -507,30 +507,33 @@ proxy_ready(struct proxy *p, struct upstream *up, uint64_t now)
 }
 
 void
-proxy_suspect(struct proxy *p, struct upstream *up, uint64_t now)
+proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now)
 {
 	pool_doubt(&p->pool, up->index, true);
 	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = query_next(&p->table, q))
-		if (q->asked == bit(up) && offer(p, q, q->asked | q->soured, now) != UPSTREAM_TAKEN)
+		if (q->asked == bit(up) && offer(p, q, q->asked | q->soured, now) != UPSTREAM_TAKEN && replaced)
 			q->hoped = (uint16_t)(q->hoped | bit(up));
+}
+
+void
+proxy_kept(struct proxy *p, const struct upstream *up)
+{
+	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = query_next(&p->table, q))
+		if ((q->asked & bit(up)) != 0)
+			q->hoped = (uint16_t)(q->hoped & ~bit(up));
 }
 
 /* up no longer has q.  Another may have it still; else it is offered again, while it has tries left. */
 static void
 lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 {
-	bool had = (q->asked & bit(up)) != 0;
-
-	if (!had && (q->hoped & bit(up)) == 0)
+	if (((q->asked | q->hoped) & bit(up)) == 0)
 		return;
 	q->asked = (uint16_t)(q->asked & ~bit(up));
 	q->hoped = (uint16_t)(q->hoped & ~bit(up));
 	if (q->asked != 0)
 		return;
-	if (q->tries >= tries_max(p) && had)
-		fail(p, q, now);
-	else
-		find_upstream(p, q, 0, now);
+	find_upstream(p, q, 0, now);
 }
 
 void

@@ -54,8 +54,9 @@ int config_read(struct config *c, const char *text, size_t len, const char *name
 /* Lets the environment override what is set: DNPROXY_HOST (addresses, with commas or spaces between
  * them), DNPROXY_PORT, DNPROXY_LOG_LEVEL, DNPROXY_UPSTREAM_IP ("192.0.2.1", or with a port
  * "192.0.2.1@8853", "2001:db8::1@8853") and DNPROXY_UPSTREAM_HOSTNAME.  An empty variable counts as
- * not set, and so does a port that is a URL: Kubernetes sets that for a Service of our name.  The last two change the one upstream there is; when there are several they must come
- * together, and are the only upstream then.  Without a file (from_file false) an address needs its
+ * not set, and so does a port that is a URL: Kubernetes sets that for a Service of our name.  The last two
+ * change the one upstream there is, whose pins stay; when there are several they must come together, and
+ * are the only upstream then, without pins.  Without a file (from_file false) an address needs its
  * hostname too: the built-in one belongs to another server.
  * Called after config_default() or config_read().  get is getenv() or a test's own.  Returns 0; or
  * -1 with one line in err that names the variable, and *c must not be used. */

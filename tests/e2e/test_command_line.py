@@ -36,7 +36,7 @@ def test_help_names_every_option_and_key(run):
     assert (done.returncode, done.stderr) == (OK, "")
     for word in ("-c", "--check", "--help", "--version", "dnproxy.host", "dnproxy.port", "dnproxy.allow",
                  "upstream.ip", "upstream.port", "upstream.hostname", "tls.trust_anchors", "log.level",
-                 "log.queries"):
+                 "log.queries", "dnproxy.upstream_policy", "upstream.pins", "upstream.keep_warm", "tls.clock"):
         assert word in done.stdout
 
 
@@ -96,7 +96,26 @@ log:
 """
 
 
-@pytest.mark.parametrize("text", [MINIMAL, FULL], ids=["minimal", "full"])
+BY_KEY = """\
+dnproxy:
+  upstream_policy: fastest
+upstream:
+  - ip: 192.0.2.1
+    pins: []
+    keep_warm: true
+  - ip: 192.0.2.2
+    hostname: ""
+    pins: sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+  - ip: 192.0.2.3
+    pins:
+      - sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+      - sha256/BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+tls:
+  clock: strict
+"""
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL, BY_KEY], ids=["minimal", "full", "by key"])
 def test_check_prints_what_reads_back_the_same(run, tmp_path, text):
     (tmp_path / "dnproxy.yml").write_text(text)
     first = run("--check")
@@ -106,6 +125,24 @@ def test_check_prints_what_reads_back_the_same(run, tmp_path, text):
     assert (second.returncode, second.stdout) == (OK, first.stdout)
     assert re.search(r"(?i)memory", first.stdout) and re.search(r"\d{5,} octets", first.stdout)
     assert yaml.safe_load(first.stdout)["upstream"]
+
+
+def test_pyyaml_reads_the_same_pins_in_what_check_prints(run, tmp_path):
+    """Another reader of YAML sees the empty list, the one pin as text, and the list."""
+    (tmp_path / "dnproxy.yml").write_text(BY_KEY)
+    tree = yaml.safe_load(run("--check").stdout)
+    one, two = ("sha256/" + letter + 42 * "A" + "=" for letter in "AB")
+    assert [u["pins"] for u in tree["upstream"]] == [[], one, [one, two]]
+    assert [u["hostname"] for u in tree["upstream"]] == ["", "", ""]
+    assert [u["keep_warm"] for u in tree["upstream"]] == [True, False, False]
+    assert (tree["dnproxy"]["upstream_policy"], tree["tls"]["clock"]) == ("fastest", "strict")
+
+
+def test_an_upstream_without_a_hostname_is_moved_by_its_address_alone(run, tmp_path):
+    (tmp_path / "dnproxy.yml").write_text("upstream:\n  ip: 192.0.2.1\n")
+    done = run("--check", env={"DNPROXY_UPSTREAM_IP": "192.0.2.9@8853"})
+    (upstream,) = yaml.safe_load(done.stdout)["upstream"]
+    assert (upstream["ip"], upstream["port"], upstream["hostname"]) == ("192.0.2.9", 8853, "")
 
 
 def test_check_opens_no_socket(run, tmp_path):
@@ -121,7 +158,9 @@ BROKEN = {
     "unknown key": ("dnproxy:\n  hots: 127.0.0.1\n" + MINIMAL, r"2:3: .*hots.*host"),
     "unknown section": ("dnporxy:\n  port: 53\n" + MINIMAL, r"1:1: .*dnporxy.*dnproxy"),
     "doubled key": (MINIMAL + "  ip: 192.0.2.2\n", r"4:\d+: upstream\.ip"),
-    "no hostname": ("upstream:\n  ip: 192.0.2.1\n", r"hostname"),
+    "no address at all": ("upstream:\n  hostname: dns.test\n", r"2:3: upstream\.ip"),
+    "no pin": (MINIMAL + "  pins: [" + 64 * "0" + "]\n", r"4:10: upstream\.pins: .*sha256/.*dnproxy probe"),
+    "no policy": ("dnproxy:\n  upstream_policy: any\n" + MINIMAL, r"2:20: dnproxy\.upstream_policy: .*order\|fastest"),
     "no upstream": ("dnproxy:\n  port: 53\n", r"upstream"),
     "empty": ("", r"upstream"),
     "tab": ("upstream:\n\tip: 192.0.2.1\n", r"2:1: "),

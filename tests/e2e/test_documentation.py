@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+import certs
+
 TOP = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("DNPROXY", str(TOP / "build/dnproxy"))
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -61,6 +63,8 @@ def test_defaults_and_ranges_are_the_same_everywhere():
         for limits in re.findall(r"\d+\.\.\d+", told):
             assert limits in readme_rows()[key][1], key
             assert limits in man_items()[key], key
+        for word in re.search(r"; ([a-z]+(?:\|[a-z]+)+)", told + "; a|a")[1].split("|"):
+            assert word == "a" or word in readme_rows()[key][1], (key, word)
         if " and others" in default:
             continue
         assert f"`{default}`" == readme_rows()[key][0], key
@@ -85,6 +89,23 @@ def test_every_variable_stands_everywhere():
 def test_every_option_of_help_is_in_the_man_page():
     for option in re.findall(r"--([a-z]+)", run("--help").split("dnproxy.host")[0]):
         assert f"Fl -{option}" in MAN, option
+
+
+def test_every_file_of_the_readme_is_accepted(tmp_path):
+    files = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    assert len(files) >= 2
+    for text in files:
+        (tmp_path / "some.yml").write_text(text)
+        assert run("-c", str(tmp_path / "some.yml"), "--check")
+
+
+def test_the_command_of_the_readme_makes_a_pin(tmp_path):
+    """What stands behind openssl s_client, fed with a certificate, prints a pin that is accepted."""
+    pipe = re.search(r"^    openssl s_client [^|]*\| (openssl x509 .*?base64)$", README, re.S | re.M)[1]
+    with open(certs.self_signed(tmp_path, "dns.test").cert, encoding="ascii") as file:
+        digest = subprocess.run(["sh", "-c", pipe], stdin=file, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "pin.yml").write_text(f"upstream:\n  ip: 192.0.2.1\n  pins: sha256/{digest}")
+    assert f'pins: "sha256/{digest.strip()}"\n' in run("-c", str(tmp_path / "pin.yml"), "--check")
 
 
 def test_the_smallest_file_of_the_readme_is_accepted(tmp_path):

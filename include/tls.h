@@ -2,7 +2,7 @@
 /* One TLS client session (RFC 5246, used as RFC 7858, RFC 8310 and RFC 9325 ask): octets in, octets
  * out, no descriptor, no clock, no allocation.  TLS 1.2, ECDHE with AEAD; the server proves who it is,
  * as the rules ask, before any application octet can be given to it.  Behind this header stands the TLS
- * library; no other file but trust knows which. */
+ * library; no other files but trust and verify know which. */
 #ifndef DNPROXY_TLS_H
 #define DNPROXY_TLS_H
 
@@ -11,46 +11,9 @@
 #include <stdint.h>
 
 #include "now.h"
-#include "pin.h"
-#include "trust.h"
+#include "rules.h"
 
 struct tls;
-
-/* Whom to believe.  A server is believed when all that is set here holds:
- *   name          a subjectAltName of its certificate is this DNS name
- *   address       with neither name nor pins: a subjectAltName is this IP address
- *   anchors       its chain ends in one of trust (RFC 5280): with pins only when trust_given is set
- *   pins          the key of a certificate that was verified, or of the anchor, is one of them
- * Without anchors in force a pin decides: that of the server's own key alone needs no clock, no chain
- * and, unless one is set, no name (RFC 7858 section 4.2); that of an issuer needs all links between, dates
- * and a name; a built-in anchor counts when it is pinned.  Pins of certificates behind the anchor, which
- * nobody has verified, do not count. */
-struct tls_rules {
-	const char *name;	/* without a final dot; "" = none */
-	const uint8_t *address; /* 4 or 16 octets */
-	size_t address_len;
-	const struct pin *pin;
-	size_t pins;
-	const struct trust *trust;
-	bool trust_given;  /* trust was chosen by the user, and binds beside pins */
-	bool strict_clock; /* validity starts bind even when the clock is not set (now.h) */
-};
-
-/* What one connection has taught about a server and saves the next one work; in memory only.  It belongs
- * to one set of rules.  All zero: nothing is known. */
-struct tls_past {
-	/* A session that the server may resume (RFC 5246 section 7.3). */
-	uint8_t session_id[32], secret[48];
-	uint8_t session_id_len; /* 0 = none */
-	uint16_t version, suite;
-	uint64_t session_ms; /* the monotonic time of the handshake that verified the server */
-	/* The certificate that was last verified with its whole chain. */
-	uint8_t leaf[32]; /* its SHA-256 */
-	bool leaf_known;
-	uint64_t leaf_ms;   /* the monotonic time of that */
-	int64_t until_s;    /* the first end of validity in the chain, for both; seconds since 1970 */
-	bool without_clock; /* a validity start was passed over: void once the clock is set */
-};
 
 /* How much work the handshake was. */
 enum tls_effort {
@@ -66,13 +29,16 @@ size_t tls_memory(void);
 struct tls *tls_init(void *block);
 
 /* Begins a handshake with a server that must prove itself by the rules; they, past (NULL = none) and what
- * they point to stay valid while the session is used.  past is read now and written when the handshake
- * has ended well; TLS_SESSION_S, TLS_LEAF_S and the certificates' own dates bound how long it counts.
+ * they point to stay valid while the session is used.  Without a name in the rules none is sent (SNI).
+ * past is read now, and written when the handshake has ended well; TLS_SESSION_S, TLS_LEAF_S and the
+ * certificates' own dates bound how long it counts.  Of a handshake that went wrong, or ended with the
+ * next tls_start(), past loses what it had given to it.  Several sessions may share one past.
  * Returns 0; or -1 when there is no entropy yet, and nothing may be sent. */
 int tls_start(struct tls *t, const struct tls_rules *rules, struct tls_past *past, const struct now *now);
 
 /* Calls seen(ctx, ...) for every certificate of the chain as it came, before it is judged, in this and all
- * later handshakes; NULL = nobody.  der is borrowed for the call. */
+ * later handshakes; NULL = nobody.  Those over CERT_MAX or behind CHAIN_MAX are not shown.  der is borrowed
+ * for the call. */
 void tls_watch_chain(struct tls *t, void (*seen)(void *ctx, const uint8_t *der, size_t len), void *ctx);
 
 enum tls_state {

@@ -346,6 +346,8 @@ cert_names_address(const uint8_t *der, const struct cert_facts *facts, const uin
 	struct der san = {der + facts->san.at, facts->san.len};
 	struct element e;
 
+	if (len != 4 && len != 16)
+		return false;
 	while (next(&san, &e) == 0)
 		if (e.tag == DER_IP_ADDRESS && e.body.left == len && memcmp(e.body.at, ip, len) == 0)
 			return true;

@@ -5,38 +5,17 @@
 #include <string.h>
 
 #include "bounds.h"
-#include "cert.h"
 #include "entropy.h"
 #include "text.h"
-
-/* What we refuse ourselves, beside the library's own reasons. */
-enum refusal {
-	REFUSAL_NONE,
-	REFUSAL_UNREADABLE,
-	REFUSAL_TOO_LARGE,
-	REFUSAL_TOO_LONG,
-	REFUSAL_NO_SAN,
-	REFUSAL_NOT_SERVER,
-	REFUSAL_CONSTRAINED
-};
-
-/* Stands in front of the library's chain verification.  Each certificate is collected whole, read
- * for what the library does not look at, and passed on. */
-struct verifier {
-	const br_x509_class *vtable; /* first, so that a pointer to it is one to this */
-	br_x509_minimal_context chain;
-	int64_t utc_s;
-	unsigned index; /* of the certificate in the chain; 0 = the server's own */
-	size_t len;
-	enum refusal refusal;
-	int64_t not_before, not_after; /* of the first certificate outside its dates; 0 = none */
-	uint8_t cert[CERT_MAX];
-};
+#include "verify.h"
 
 struct tls {
 	br_ssl_client_context client;
-	struct verifier verifier;
-	const char *name;
+	struct verify verify;
+	struct tls_past *past;
+	uint64_t began_ms;
+	bool offered;		 /* to go on with the session of past */
+	bool past_without_clock; /* what was taken from past began so */
 	bool was_open;
 	bool heard, heard_tls; /* anything at all; and it began like a TLS record */
 	bool no_entropy;
@@ -45,144 +24,12 @@ struct tls {
 	uint8_t in[TLS_RECORD_IN];
 };
 
-/* ---- Verification --------------------------------------------------------------------------- */
-
-static struct verifier *
-verifier_of(const br_x509_class **ctx)
-{
-	return (struct verifier *)(void *)ctx;
-}
-
-/* As much as the library needs to know of time: days and seconds since year 0. */
-static void
-set_time(struct verifier *v)
-{
-	br_x509_minimal_set_time(&v->chain, (uint32_t)(v->utc_s / 86400 + 719528),
-				 (uint32_t)(v->utc_s % 86400));
-}
-
-static void
-on_start_chain(const br_x509_class **ctx, const char *server_name)
-{
-	struct verifier *v = verifier_of(ctx);
-
-	v->index = 0;
-	v->refusal = REFUSAL_NONE;
-	v->not_before = v->not_after = 0;
-	set_time(v);
-	v->chain.vtable->start_chain(&v->chain.vtable, server_name);
-}
-
-static void
-on_start_cert(const br_x509_class **ctx, uint32_t length)
-{
-	struct verifier *v = verifier_of(ctx);
-
-	v->len = 0;
-	if (length > CERT_MAX)
-		v->refusal = REFUSAL_TOO_LARGE;
-	if (v->index >= CHAIN_MAX)
-		v->refusal = REFUSAL_TOO_LONG;
-}
-
-static void
-on_append(const br_x509_class **ctx, const unsigned char *data, size_t len)
-{
-	struct verifier *v = verifier_of(ctx);
-
-	if (v->refusal != REFUSAL_NONE || len > sizeof(v->cert) - v->len)
-		return;
-	memcpy(v->cert + v->len, data, len);
-	v->len += len;
-}
-
-/* RFC 8310 section 8.1: only subjectAltName counts, the library would fall back on the CN.
- * RFC 5280 section 4.2.1.12: an EKU that does not name servers means it is for something else; in a
- * CA's certificate that goes for all it signs.  Section 4.2.1.10: name constraints bind, and the
- * library, which refuses critical ones, does not look at others. */
-static enum refusal
-judge(const struct cert_facts *facts, bool is_leaf)
-{
-	if (is_leaf && !facts->has_san)
-		return REFUSAL_NO_SAN;
-	if (facts->has_eku && !facts->server_auth)
-		return REFUSAL_NOT_SERVER;
-	if (facts->has_name_constraints)
-		return REFUSAL_CONSTRAINED;
-	return REFUSAL_NONE;
-}
-
-static void
-on_end_cert(const br_x509_class **ctx)
-{
-	struct verifier *v = verifier_of(ctx);
-	struct cert_facts facts;
-	/* Once an anchor has signed, what follows (a root, a cross-signed twin) vouches for nothing. */
-	bool anchored = v->chain.vtable->get_pkey(&v->chain.vtable, NULL) != NULL;
-
-	if (v->refusal == REFUSAL_NONE && !anchored)
-		v->refusal = cert_read(v->cert, v->len, &facts) == -1 ? REFUSAL_UNREADABLE
-								      : judge(&facts, v->index == 0);
-	v->index++;
-	if (v->refusal != REFUSAL_NONE)
-		return;
-	if (!anchored && v->not_after == 0 && (v->utc_s < facts.not_before || v->utc_s > facts.not_after)) {
-		v->not_before = facts.not_before;
-		v->not_after = facts.not_after;
-	}
-	v->chain.vtable->start_cert(&v->chain.vtable, (uint32_t)v->len);
-	v->chain.vtable->append(&v->chain.vtable, v->cert, v->len);
-	v->chain.vtable->end_cert(&v->chain.vtable);
-}
-
-static unsigned
-on_end_chain(const br_x509_class **ctx)
-{
-	struct verifier *v = verifier_of(ctx);
-
-	if (v->refusal != REFUSAL_NONE)
-		return BR_ERR_X509_NOT_TRUSTED;
-	return v->chain.vtable->end_chain(&v->chain.vtable);
-}
-
-static const br_x509_pkey *
-on_get_pkey(const br_x509_class *const *ctx, unsigned *usages)
-{
-	const struct verifier *v = (const struct verifier *)(const void *)ctx;
-
-	return v->chain.vtable->get_pkey(&v->chain.vtable, usages);
-}
-
-static const br_x509_class verifier_class = {
-	.context_size = sizeof(struct verifier),
-	.start_chain = on_start_chain,
-	.start_cert = on_start_cert,
-	.append = on_append,
-	.end_cert = on_end_cert,
-	.end_chain = on_end_chain,
-	.get_pkey = on_get_pkey,
-};
-
 /* ---- Set-up --------------------------------------------------------------------------------- */
 
 size_t
 tls_memory(void)
 {
 	return sizeof(struct tls);
-}
-
-static void
-init_verifier(struct verifier *v, br_ssl_engine_context *eng, const struct trust *trust)
-{
-	br_x509_minimal_init(&v->chain, &br_sha256_vtable, trust_anchors(trust), trust_count(trust));
-	br_x509_minimal_set_rsa(&v->chain, br_ssl_engine_get_rsavrfy(eng));
-	br_x509_minimal_set_ecdsa(&v->chain, br_ssl_engine_get_ec(eng), br_ssl_engine_get_ecdsa(eng));
-	/* No SHA-1: a signature made with it proves nothing.  RSA from 2,048 bits (RFC 9325 4.4). */
-	br_x509_minimal_set_hash(&v->chain, br_sha256_ID, &br_sha256_vtable);
-	br_x509_minimal_set_hash(&v->chain, br_sha384_ID, &br_sha384_vtable);
-	br_x509_minimal_set_hash(&v->chain, br_sha512_ID, &br_sha512_vtable);
-	br_x509_minimal_set_minrsa(&v->chain, 256);
-	v->vtable = &verifier_class;
 }
 
 /* AES-GCM with the processor's help; else in constant time by plain code, which is slow, and 4 kB that
@@ -267,8 +114,83 @@ tls_init(void *block)
 
 	memset(t, 0, offsetof(struct tls, out));
 	init_engine(t);
-	br_ssl_engine_set_x509(&t->client.eng, &t->verifier.vtable);
+	verify_init(&t->verify, &t->client.eng);
 	return t;
+}
+
+/* ---- What past handshakes have taught ------------------------------------------------------- */
+
+static void
+forget_session(struct tls_past *p)
+{
+	memset(p->secret, 0, sizeof(p->secret));
+	p->session_id_len = 0;
+}
+
+/* Takes from past what still counts. */
+static void
+recall(struct tls *t, struct tls_past *p, const struct now *now)
+{
+	br_ssl_session_parameters s = {.session_id_len = 0};
+
+	if (p->without_clock && !now->unset) {
+		forget_session(p);
+		p->leaf_known = p->without_clock = false;
+	}
+	t->past_without_clock = p->without_clock;
+	if (now->utc_s > p->until_s)
+		return;
+	if (p->leaf_known && now->mono_ms - p->leaf_ms < UINT64_C(1000) * TLS_LEAF_S)
+		verify_know(&t->verify, p->leaf, p->until_s);
+	t->offered = p->session_id_len > 0 && now->mono_ms - p->session_ms < UINT64_C(1000) * TLS_SESSION_S;
+	if (!t->offered)
+		return;
+	s.session_id_len = p->session_id_len;
+	memcpy(s.session_id, p->session_id, sizeof(s.session_id));
+	memcpy(s.master_secret, p->secret, sizeof(s.master_secret));
+	s.version = p->version;
+	s.cipher_suite = p->suite;
+	br_ssl_engine_set_session_parameters(&t->client.eng, &s);
+}
+
+/* A handshake has failed, or has come to no end: what was recalled for it may be the reason. */
+static void
+forget(struct tls *t)
+{
+	if (t->past == NULL || t->was_open)
+		return;
+	if (t->offered)
+		forget_session(t->past);
+	if (t->verify.by_known)
+		t->past->leaf_known = false;
+	t->past = NULL;
+}
+
+/* A handshake has ended well.  Another one, with the same past, may have done so since this one began. */
+static void
+remember(struct tls *t)
+{
+	const br_ssl_session_parameters *s = &t->client.eng.session;
+	const struct verify *v = &t->verify;
+	struct tls_past *p = t->past;
+
+	if (p == NULL || tls_effort(t) == TLS_RESUMED)
+		return;
+	if (!v->by_known) {
+		p->leaf_known = !v->by_key; /* which takes no more than a known one */
+		memcpy(p->leaf, v->leaf, sizeof(p->leaf));
+		p->leaf_ms = t->began_ms;
+		p->until_s = v->until_s;
+	} else if (v->until_s < p->until_s) {
+		p->until_s = v->until_s;
+	}
+	p->without_clock = tls_without_clock(t) || (v->by_known && p->without_clock);
+	p->session_id_len = s->session_id_len;
+	memcpy(p->session_id, s->session_id, sizeof(p->session_id));
+	memcpy(p->secret, s->master_secret, sizeof(p->secret));
+	p->version = s->version;
+	p->suite = s->cipher_suite;
+	p->session_ms = t->began_ms;
 }
 
 int
@@ -276,25 +198,30 @@ tls_start(struct tls *t, const struct tls_rules *rules, struct tls_past *past, c
 {
 	uint8_t seed[32];
 
-	(void)past;
-	init_verifier(&t->verifier, &t->client.eng, rules->trust);
-	t->name = rules->name;
+	if (t->past == past)
+		forget(t);
+	t->past = past;
+	t->began_ms = now->mono_ms;
+	t->offered = t->past_without_clock = false;
 	t->was_open = t->heard = t->heard_tls = false;
 	t->trouble[0] = '\0';
-	t->verifier.utc_s = now->utc_s;
-	t->verifier.refusal = REFUSAL_NONE;
+	verify_start(&t->verify, rules, now);
 	t->no_entropy = entropy_fill(seed, sizeof(seed)) == -1;
 	if (t->no_entropy)
 		return -1;
+	if (past != NULL)
+		recall(t, past, now);
 	br_ssl_engine_inject_entropy(&t->client.eng, seed, sizeof(seed));
 	memset(seed, 0, sizeof(seed));
-	return br_ssl_client_reset(&t->client, rules->name, 0) ? 0 : -1;
+	return br_ssl_client_reset(&t->client, rules->name[0] != '\0' ? rules->name : NULL, t->offered) ? 0
+													: -1;
 }
 
 void
 tls_watch_chain(struct tls *t, void (*seen)(void *ctx, const uint8_t *der, size_t len), void *ctx)
 {
-	(void)t, (void)seen, (void)ctx;
+	t->verify.seen = seen;
+	t->verify.seen_ctx = ctx;
 }
 
 /* ---- State and words ------------------------------------------------------------------------ */
@@ -305,55 +232,6 @@ tls_state(const struct tls *t)
 	if (t->no_entropy || br_ssl_engine_current_state(&t->client.eng) == BR_SSL_CLOSED)
 		return TLS_CLOSED;
 	return t->was_open ? TLS_OPEN : TLS_SHAKING;
-}
-
-static const char *
-refusal_words(enum refusal refusal)
-{
-	switch (refusal) {
-	case REFUSAL_UNREADABLE:
-		return "certificate cannot be read";
-	case REFUSAL_TOO_LARGE:
-		return "certificate is larger than 16384 octets";
-	case REFUSAL_TOO_LONG:
-		return "certificate chain is longer than 10";
-	case REFUSAL_NO_SAN:
-		return "certificate has no subjectAltName";
-	case REFUSAL_CONSTRAINED:
-		return "certificate chain holds name constraints, which are not supported";
-	case REFUSAL_NOT_SERVER:
-		return "certificate is not for servers (extended key usage)";
-	default:
-		return NULL;
-	}
-}
-
-static const char *
-chain_words(int error)
-{
-	switch (error) {
-	case BR_ERR_X509_EMPTY_CHAIN:
-		return "server sent no certificate";
-	case BR_ERR_X509_BAD_SIGNATURE:
-		return "certificate has a broken signature";
-	case BR_ERR_X509_UNSUPPORTED:
-		return "certificate is signed or keyed with what is too weak or unknown (SHA-1, MD5, Ed25519, "
-		       "PSS)";
-	case BR_ERR_X509_DN_MISMATCH:
-		return "certificate chain is not in order";
-	case BR_ERR_X509_CRITICAL_EXTENSION:
-		return "certificate has an unknown critical extension";
-	case BR_ERR_X509_NOT_CA:
-		return "certificate chain holds an issuer that is no CA";
-	case BR_ERR_X509_FORBIDDEN_KEY_USAGE:
-		return "certificate's key usage does not allow this";
-	case BR_ERR_X509_WEAK_PUBLIC_KEY:
-		return "certificate key is too small (RSA below 2048 bits)";
-	case BR_ERR_X509_NOT_TRUSTED:
-		return "certificate is not signed by a trust anchor";
-	default:
-		return "certificate cannot be read";
-	}
 }
 
 static const char *
@@ -387,40 +265,13 @@ protocol_words(int error)
 	}
 }
 
-/* Which certificate dates and clock disagree, and by how much: a wrong clock shows at once. */
-static void
-describe_dates(struct tls *t)
-{
-	const struct verifier *v = &t->verifier;
-	long long late = (long long)(v->utc_s - v->not_after), early = (long long)(v->not_before - v->utc_s);
-
-	if (v->utc_s > v->not_after)
-		text_make(t->trouble, sizeof(t->trouble), "certificate has expired (%lld days ago)",
-			  late / 86400);
-	else
-		text_make(t->trouble, sizeof(t->trouble),
-			  "certificate is not yet valid (for %lld days, by our clock)", early / 86400);
-}
-
 static void
 describe(struct tls *t, int error)
 {
-	const char *words = refusal_words(t->verifier.refusal);
+	const char *words = t->heard && !t->heard_tls ? "not a TLS server" : protocol_words(error);
 
-	if (words == NULL && error == BR_ERR_X509_BAD_SERVER_NAME) {
-		text_make(t->trouble, sizeof(t->trouble), "certificate does not name %s", t->name);
+	if (verify_words(&t->verify, error, t->trouble, sizeof(t->trouble)))
 		return;
-	}
-	if (words == NULL && error == BR_ERR_X509_EXPIRED) {
-		describe_dates(t);
-		return;
-	}
-	if (words == NULL && error >= 32 && error < 64)
-		words = chain_words(error);
-	if (words == NULL && t->heard && !t->heard_tls)
-		words = "not a TLS server";
-	if (words == NULL)
-		words = protocol_words(error);
 	if (words != NULL)
 		text_make(t->trouble, sizeof(t->trouble), "%s", words);
 	else if (error >= BR_ERR_RECV_FATAL_ALERT && error < BR_ERR_SEND_FATAL_ALERT)
@@ -446,18 +297,19 @@ tls_distrusts(const struct tls *t)
 	return error >= 32 && error < 64;
 }
 
+/* Who resumes a session shows no certificate. */
 enum tls_effort
 tls_effort(const struct tls *t)
 {
-	(void)t;
-	return TLS_FULL;
+	if (!t->verify.proved)
+		return TLS_RESUMED;
+	return t->verify.by_known ? TLS_KNOWN_LEAF : TLS_FULL;
 }
 
 bool
 tls_without_clock(const struct tls *t)
 {
-	(void)t;
-	return false;
+	return t->verify.without_clock || (t->past_without_clock && tls_effort(t) != TLS_FULL);
 }
 
 const char *
@@ -502,9 +354,14 @@ notice(struct tls *t)
 	unsigned state = br_ssl_engine_current_state(&t->client.eng);
 	int error = br_ssl_engine_last_error(&t->client.eng);
 
-	if ((state & BR_SSL_SENDAPP) != 0)
+	if ((state & BR_SSL_SENDAPP) != 0 && !t->was_open) {
 		t->was_open = true;
-	if (state == BR_SSL_CLOSED && error != BR_ERR_OK && t->trouble[0] == '\0')
+		remember(t);
+	}
+	if (state != BR_SSL_CLOSED)
+		return;
+	forget(t);
+	if (error != BR_ERR_OK && t->trouble[0] == '\0')
 		describe(t, error);
 }
 

@@ -45,7 +45,7 @@ make_keys(void **state)
 	len += made_pem(pem + len, sizeof(pem) - len, &rsa_root, BR_PEM_LINE64);
 	trust_block = calloc(1, trust_memory((const uint8_t *)pem, len));
 	trust = trust_load(trust_block, (const uint8_t *)pem, len, &skipped);
-	client = tls_init(calloc(1, tls_memory()), trust);
+	client = tls_init(calloc(1, tls_memory()));
 	return trust == NULL || trust_count(trust) != 2 ? -1 : 0;
 }
 
@@ -96,12 +96,23 @@ converse(size_t piece)
 	} while (moved > 0);
 }
 
+/* By a name and anchors alone; test_verify.c has the other rules. */
+static int
+begin(const char *name, int64_t utc_s)
+{
+	static struct tls_rules rules;
+	struct now now = {.mono_ms = 1000, .utc_s = utc_s};
+
+	rules = (struct tls_rules){.name = name, .trust = trust};
+	return tls_start(client, &rules, NULL, &now);
+}
+
 /* A handshake with the server as it was set up. */
 static enum tls_state
 shake(const char *name, int64_t utc_s)
 {
 	server_start(&server);
-	assert_int_equal(tls_start(client, name, utc_s), 0);
+	assert_int_equal(begin(name, utc_s), 0);
 	assert_int_equal(tls_state(client), TLS_SHAKING);
 	assert_null(tls_trouble(client));
 	converse(4096);
@@ -832,7 +843,7 @@ feed_words(const char *octets, size_t len, const char *words)
 {
 	uint8_t buf[1024];
 
-	assert_int_equal(tls_start(client, NAME, MADE_NOW), 0);
+	assert_int_equal(begin(NAME, MADE_NOW), 0);
 	while (tls_drain(client, buf, sizeof(buf)) > 0)
 		;
 	tls_feed(client, (const uint8_t *)octets, len);
@@ -878,13 +889,13 @@ octet_by_octet_it_is_the_same(void **state)
 	(void)state;
 	serve(&w);
 	server_start(&server);
-	assert_int_equal(tls_start(client, NAME, MADE_NOW), 0);
+	assert_int_equal(begin(NAME, MADE_NOW), 0);
 	converse(1);
 	assert_int_equal(tls_state(client), TLS_OPEN);
 	w.san = "other.example";
 	serve(&w);
 	server_start(&server);
-	assert_int_equal(tls_start(client, NAME, MADE_NOW), 0);
+	assert_int_equal(begin(NAME, MADE_NOW), 0);
 	converse(1);
 	assert_refused("certificate does not name " NAME);
 }
@@ -900,7 +911,7 @@ shake_up_to(size_t limit, size_t flip)
 	size_t n, came = 0, room, moved;
 
 	server_start(&server);
-	assert_int_equal(tls_start(client, NAME, MADE_NOW), 0);
+	assert_int_equal(begin(NAME, MADE_NOW), 0);
 	do {
 		moved = 0;
 		while ((n = tls_drain(client, buf, sizeof(buf))) > 0)
@@ -1197,14 +1208,14 @@ a_session_begins_again_without_a_trace(void **state)
 	}
 	feed_words("\x15\x03\x03\0\2\2\x46", 7, "server requires TLS 1.3");
 	/* In the middle of a handshake. */
-	tls_start(client, NAME, MADE_NOW);
+	begin(NAME, MADE_NOW);
 	tls_drain(client, first, 100);
-	tls_start(client, NAME, MADE_NOW);
+	begin(NAME, MADE_NOW);
 	assert_accepts(&w);
 	/* Two greetings are never the same: their random octets differ. */
-	tls_start(client, NAME, MADE_NOW);
+	begin(NAME, MADE_NOW);
 	tls_drain(client, first, sizeof(first));
-	tls_start(client, NAME, MADE_NOW);
+	begin(NAME, MADE_NOW);
 	tls_drain(client, second, sizeof(second));
 	assert_memory_not_equal(first + 11, second + 11, 32);
 }
@@ -1213,7 +1224,7 @@ static void
 before_its_start_it_is_not_open(void **state)
 {
 	void *block = calloc(1, tls_memory());
-	struct tls *t = tls_init(block, trust);
+	struct tls *t = tls_init(block);
 	uint8_t buf[10], *data;
 	size_t room;
 
@@ -1232,8 +1243,8 @@ a_certificate_that_is_an_anchor_itself_is_accepted(void **state)
 	struct cert_wish w = good();
 	char pem[4096];
 	size_t len, skipped;
-	struct tls *before = client;
-	void *anchors, *block = calloc(1, tls_memory());
+	const struct trust *before = trust;
+	void *anchors;
 
 	(void)state;
 	w.issuer = NULL;
@@ -1241,7 +1252,7 @@ a_certificate_that_is_an_anchor_itself_is_accepted(void **state)
 	serve(&w);
 	len = made_pem(pem, sizeof(pem), &leaf, 0);
 	anchors = calloc(1, trust_memory((const uint8_t *)pem, len));
-	client = tls_init(block, trust_load(anchors, (const uint8_t *)pem, len, &skipped));
+	trust = trust_load(anchors, (const uint8_t *)pem, len, &skipped);
 	assert_int_equal(shake(NAME, MADE_NOW), TLS_OPEN);
 	shake("other.example", MADE_NOW);
 	assert_refused("certificate does not name other.example");
@@ -1253,9 +1264,8 @@ a_certificate_that_is_an_anchor_itself_is_accepted(void **state)
 	serve(&w);
 	shake(NAME, MADE_NOW);
 	assert_refused("certificate is not signed by a trust anchor");
-	client = before;
+	trust = before;
 	free(anchors);
-	free(block);
 }
 
 static void

@@ -66,7 +66,7 @@ $(S)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(PARTS:%=$(S)/%.o) $(BEA
 
 # ---- Tests ----------------------------------------------------------------------------------------
 
-test-programs: $(B)/dnproxy $(UNITS:%=$(T)/test_%.t) $(UNITS:%=$(S)/test_%.t) $(FUZZERS:%=$(S)/replay_%)
+test-programs: $(B)/dnproxy $(T)/dnproxy $(UNITS:%=$(T)/test_%.t) $(UNITS:%=$(S)/test_%.t) $(FUZZERS:%=$(S)/replay_%)
 
 test-static: $(B)/dnproxy
 	$(PROVE) tests/static.sh :: $(B)/dnproxy $(OBJ)
@@ -77,10 +77,12 @@ test-san: $(UNITS:%=$(S)/test_%.t)
 test-repro: $(BEARSSL_DIR)/inc/bearssl.h
 	$(PROVE) tests/repro.sh $(if $(wildcard $(B)/$(BEARSSL_TAR)),:: $(B)/$(BEARSSL_TAR))
 
-test-e2e: $(B)/dnproxy
-	DNPROXY=$(abspath $<) $(PYTEST) tests/e2e
-test-e2e-san: $(S)/dnproxy
-	DNPROXY=$(abspath $<) $(PYTEST) tests/e2e
+# Some tests stand between the program and its clock, which takes the dynamic one.
+E2E = DNPROXY=$(abspath $<) DNPROXY_DYNAMIC=$(abspath $(T)/dnproxy) $(PYTEST)
+test-e2e: $(B)/dnproxy $(T)/dnproxy
+	$(E2E) tests/e2e
+test-e2e-san: $(S)/dnproxy $(T)/dnproxy
+	$(E2E) tests/e2e
 test-valgrind: $(T)/dnproxy
 	DNPROXY=$(abspath $<) DNPROXY_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
 		$(PYTEST) -m valgrind tests/e2e

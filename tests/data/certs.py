@@ -10,7 +10,9 @@ Everything is made on the spot in a directory that the caller gives; no key is e
 A Leaf has .cert (a PEM file: the certificate and what lies between it and the root) and .key.
 """
 
+import base64
 import datetime
+import hashlib
 import itertools
 from pathlib import Path
 
@@ -56,13 +58,22 @@ def _builder(subject, issuer, public_key, days):
     )
 
 
+def pin_of(certificate):
+    """Its key as a pin (RFC 7469 section 2.4)."""
+    spki = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return "sha256/" + base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
 class Leaf:
-    """A server's certificate with its chain, and its key, as PEM files."""
+    """A server's certificate with its chain, and its key, as PEM files; and its pin."""
 
     def __init__(self, directory, certificate, key, chain):
         stem = Path(directory) / f"leaf-{next(_count)}"
         self.certificate = certificate
         self.private_key = key
+        self.pin = pin_of(certificate)
         self.cert = str(stem.with_suffix(".pem"))
         self.key = str(stem.with_suffix(".key"))
         Path(self.cert).write_bytes(b"".join(_pem(c) for c in [certificate, *chain]))
@@ -94,6 +105,7 @@ class Authority:
             constraints = x509.NameConstraints([x509.DNSName(names)], None)
             builder = builder.add_extension(constraints, critical=False)
         self.certificate = builder.sign(signer.key, hash)
+        self.pin = pin_of(self.certificate)
         self.pem = str(self.directory / f"ca-{next(_count)}.pem")
         Path(self.pem).write_bytes(_pem(self.certificate))
 

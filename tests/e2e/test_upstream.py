@@ -881,7 +881,6 @@ def test_clients_that_break_off_give_their_room_back(unkind, dnproxy):
             assert program.udp(query("fast.example.")).rcode == 0
 
 
-@pytest.mark.xfail(strict=True, reason="sessions are not resumed yet")
 def test_two_connections_in_a_row_share_a_session(unkind, dnproxy):
     """RFC 7858 section 3.4, RFC 8310 section 9: resumed by session ID."""
     resumed = []

@@ -41,6 +41,11 @@ def _name(text):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
 
 
+def _general_name(name):
+    """Text is a DNS name; an ipaddress object is an address."""
+    return x509.DNSName(name) if isinstance(name, str) else x509.IPAddress(name)
+
+
 def _pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM)
 
@@ -109,18 +114,25 @@ class Authority:
         self.pem = str(self.directory / f"ca-{next(_count)}.pem")
         Path(self.pem).write_bytes(_pem(self.certificate))
 
+    def cross_signed(self, issuer):
+        """The same name and key, vouched for by another authority."""
+        builder = _builder(self.name, issuer.name, self.key.public_key(), (-30, 365))
+        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+        return builder.sign(issuer.key, hashes.SHA256())
+
     def chain(self):
         """The certificates a server sends behind its own: all but the root."""
         return [self.certificate, *self.issuer.chain()] if self.issuer else []
 
     def leaf(self, *names, cn=None, key="p256", days=(-1, 30), usage=(SERVER_AUTH,), hash=hashes.SHA256(),
-             unknown_critical=False, with_chain=True):
-        """A server certificate with names as its subjectAltName (without names: none at all)."""
+             unknown_critical=False, with_chain=True, chain=None):
+        """A server certificate with names as its subjectAltName (without names: none at all); text is a
+        DNS name, an ipaddress object an address.  chain: the certificates behind it, if others."""
         private_key = make_key(key)
         builder = _builder(_name(cn), self.name, private_key.public_key(), days)
         builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
         if names:
-            san = x509.SubjectAlternativeName([x509.DNSName(n) for n in names])
+            san = x509.SubjectAlternativeName([_general_name(n) for n in names])
             builder = builder.add_extension(san, critical=not cn)
         if usage:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
@@ -128,7 +140,8 @@ class Authority:
             strange = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
             builder = builder.add_extension(strange, critical=True)
         certificate = builder.sign(self.key, hash)
-        return Leaf(self.directory, certificate, private_key, self.chain() if with_chain else [])
+        behind = self.chain() if chain is None and with_chain else chain or []
+        return Leaf(self.directory, certificate, private_key, behind)
 
 
 def self_signed(directory, *names, days=(-1, 30)):
@@ -137,7 +150,7 @@ def self_signed(directory, *names, days=(-1, 30)):
     name = _name("nobody but myself")
     certificate = (
         _builder(name, name, key.public_key(), days)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     return Leaf(directory, certificate, key, [])

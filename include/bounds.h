@@ -86,6 +86,11 @@
 /* While all upstreams rest, a query cuts the rest of one short, at most once in this time. */
 #define POOL_WAKE_MS 1000u
 
+/* ---- What is promised (README) -------------------------------------------------------------- */
+
+#define PROMISE_OTHER_MS 1500u /* an upstream falls silent, another is well: every client has its answer */
+#define PROMISE_BACK_MS 1000u  /* the only upstream was silent, or there was no route: the first answer */
+
 /* ---- Upstream connections ------------------------------------------------------------------- */
 
 #define DOT_PORT 853u	       /* RFC 7858 section 3.1 */
@@ -122,6 +127,12 @@
 #define CHAIN_MAX 10u	 /* certificates a server may send; real chains have 2 to 4 */
 #define PEM_MAX 1048576u /* a trust anchor file; Debian's whole set has 222 kB */
 #define ANCHORS_MAX 512u /* trust anchors; Debian's whole set has 150 */
+
+/* Doubt, then a connection to the other one; and with 300 ms for the round trips of a far one. */
+_Static_assert(POOL_DOUBT_MIN_MS + POOL_WAIT_MS + 300u < PROMISE_OTHER_MS, "silence is noticed in time");
+/* A lost SYN, then the round trips of one that is not. */
+_Static_assert(CONN_SYN_MS + 300u < PROMISE_BACK_MS && DOT_REST_LOCAL_MS + 300u < PROMISE_BACK_MS,
+	       "an upstream that is back is noticed in time");
 
 /* ---- Clients over TCP ----------------------------------------------------------------------- */
 

@@ -86,6 +86,33 @@ def test_every_variable_stands_everywhere():
         assert name in README and name in MAN and name in EXAMPLE, name
 
 
+def constants():
+    """The numbers of bounds.h by name."""
+    text = (TOP / "include/bounds.h").read_text(encoding="utf-8")
+    return {name: int(value) for name, value in re.findall(r"^#define (\w+) (\d+)u?\b", text, re.M)}
+
+
+def seconds(ms):
+    return f"{ms / 1000:g} s"
+
+
+def test_the_readme_promises_what_bounds_h_does():
+    """Each time and number in "Never stuck" is that of a constant."""
+    text = README.split("## Never stuck")[1].split("\n## ")[0]
+    c = constants()
+    for told in (f"answers within {seconds(c['PROMISE_OTHER_MS'])}", f"within {seconds(c['PROMISE_BACK_MS'])} |",
+                 f"After {seconds(c['POOL_DOUBT_MIN_MS'])} (up to {seconds(c['POOL_DOUBT_MAX_MS'])}",
+                 f"after {seconds(c['DOT_SILENT_MS'])} when only", f"at least {c['POOL_HEDGE_MIN_MS']} ms",
+                 f"at most {c['POOL_HEDGE_MAX_MS']} ms", f"{c['POOL_HEDGE_DEFAULT_MS']} ms",
+                 f"({c['POOL_HEDGE_BURST']} in a row)", f"rests {c['DOT_REST_MIN_MS']} ms",
+                 f"at most {seconds(c['DOT_REST_MAX_MS'])}", f"rests {seconds(c['DOT_REST_DISTRUST_MS'])} at least",
+                 f"closes after {seconds(c['DOT_IDLE_MS'])}", f"every {seconds(c['POOL_EXPLORE_MS'])} one query"):
+        assert told in " ".join(text.split()), told
+    assert (c["POOL_HEDGE_TIMES"], c["POOL_HEDGE_SHARE"], c["TLS_SESSION_S"], c["TLS_LEAF_S"]) == (3, 10, 3600, 86400)
+    assert (c["POOL_WAKE_MS"], c["DOT_REST_LOCAL_MS"]) == (1000, 100)
+    assert f"within {seconds(c['QUERY_TIMEOUT_MS'])} gets SERVFAIL" in " ".join(README.split())
+
+
 def test_every_option_of_help_is_in_the_man_page():
     for option in re.findall(r"--([a-z]+)", run("--help").split("dnproxy.host")[0]):
         assert f"Fl -{option}" in MAN, option

@@ -174,6 +174,8 @@ struct cert_wish {
 	const struct made_key *key;    /* the subject's */
 	const struct made_key *signer; /* NULL = key */
 	const char *san;	       /* DNS names, "a.example,b.example"; NULL = no such extension */
+	const char *ip;		       /* an iPAddress beside them, of so many octets; NULL = none */
+	size_t ip_len;
 	size_t san_filler;	       /* octets of further names, to make it large */
 	int64_t not_before, not_after; /* 0 = MADE_NOT_BEFORE, MADE_NOT_AFTER */
 	enum made_eku eku;
@@ -244,12 +246,14 @@ der_san(struct made_der *d, const struct cert_wish *w)
 	DER_OID(d, "\x55\x1d\x11");
 	value = der_open(d, 0x04);
 	list = der_open(d, 0x30);
-	for (const char *name = w->san; *name != '\0';) {
+	for (const char *name = w->san != NULL ? w->san : ""; *name != '\0';) {
 		size_t n = strcspn(name, ",");
 
 		der_put(d, 0x82, name, n);
 		name += n + (name[n] == ',');
 	}
+	if (w->ip != NULL)
+		der_put(d, 0x87, w->ip, w->ip_len);
 	for (size_t done = 0; done < w->san_filler; done += 66) {
 		char filler[64];
 
@@ -315,7 +319,7 @@ der_extensions(struct made_der *d, const struct cert_wish *w)
 
 	if (w->ca)
 		der_octets(d, basic_ca, sizeof(basic_ca));
-	if (w->san != NULL)
+	if (w->san != NULL || w->ip != NULL)
 		der_san(d, w);
 	if (w->eku != MADE_NO_EKU)
 		der_eku(d, w->eku);

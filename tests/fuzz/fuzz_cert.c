@@ -46,18 +46,41 @@ law_facts(const uint8_t *der, size_t len, const struct cert_facts *f)
 {
 	struct cert_part all = {0, len};
 
+	law_part(&all, &f->issuer);
 	law_part(&all, &f->subject);
+	law_part(&all, &f->san);
 	law_part(&all, &f->spki);
 	law_part(&f->spki, &f->modulus);
 	law_part(&f->spki, &f->exponent);
 	law_part(&f->spki, &f->point);
 	LAW(f->subject.len >= 2 && der[f->subject.at] == 0x30);
 	LAW(f->spki.len >= 2 && der[f->spki.at] == 0x30 && f->spki.at >= f->subject.at + f->subject.len);
+	LAW(f->issuer.len >= 2 && der[f->issuer.at] == 0x30 && f->subject.at >= f->issuer.at + f->issuer.len);
+	LAW(f->san.len == 0 || (f->has_san && f->san.at >= f->spki.at + f->spki.len));
 	LAW(!f->server_auth || f->has_eku);
 	if (f->key == CERT_KEY_RSA)
 		LAW(f->modulus.len > 0 && f->exponent.len > 0 &&
 		    f->exponent.at >= f->modulus.at + f->modulus.len && der[f->modulus.at] != 0 &&
 		    der[f->exponent.at] != 0);
+}
+
+/* What is said to people of any octets is printable; an address is found only where its octets are. */
+static void
+law_names(const uint8_t *der, size_t len, const struct cert_facts *f)
+{
+	const struct cert_part parts[] = {f->issuer, f->subject, f->san, {0, len}};
+	char text[CERT_NAME_MAX];
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		LAW(cert_name_text(text, der, &parts[i]) == text);
+		LAW(text[0] != '\0' && strlen(text) < CERT_NAME_MAX);
+		for (const char *p = text; *p != '\0'; p++)
+			LAW(*p >= ' ' && *p <= '~');
+	}
+	LAW(!cert_names_address(der, f, der, 0));
+	for (size_t at = 0; at + 16 <= len && at < 2000; at++)
+		if (cert_names_address(der, f, der + at, 4))
+			LAW(memmem(der + f->san.at, f->san.len, der + at, 4) != NULL);
 }
 
 static int64_t
@@ -104,6 +127,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		memcpy(der, data, len);
 	if (cert_read(der, len, &facts) == 0) {
 		law_facts(der, len, &facts);
+		law_names(der, len, &facts);
 		name.len = 0;
 		br_x509_decoder_init(&dc, append_name, NULL);
 		br_x509_decoder_push(&dc, der, len);

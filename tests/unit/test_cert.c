@@ -36,6 +36,7 @@ read_exact(const uint8_t *der, size_t len)
 	assert_true(facts.modulus.at + facts.modulus.len <= len &&
 		    facts.exponent.at + facts.exponent.len <= len);
 	assert_true(facts.point.at + facts.point.len <= len);
+	assert_true(facts.issuer.at + facts.issuer.len <= len && facts.san.at + facts.san.len <= len);
 	return 0;
 }
 
@@ -73,6 +74,161 @@ the_subject_is_the_whole_name(void **state)
 	name.len = 0;
 	der_name(&name, "dns.example");
 	assert_part(&facts.subject, name.buf, name.len);
+}
+
+static void
+the_issuer_is_the_whole_name(void **state)
+{
+	static struct made_der name;
+	struct cert_wish w = good();
+
+	(void)state;
+	read_wish(&w);
+	name.len = 0;
+	der_name(&name, "Root");
+	assert_part(&facts.issuer, name.buf, name.len);
+}
+
+static void
+alternative_names_are_found(void **state)
+{
+	struct cert_wish w = good();
+
+	(void)state;
+	w.san = "a.example";
+	w.ip = "\xc0\0\2\1";
+	w.ip_len = 4;
+	read_wish(&w);
+	assert_part(&facts.san, "\x82\x09\x61.example\x87\4\xc0\0\2\1", 17);
+	w.san = NULL;
+	w.ip = NULL;
+	read_wish(&w);
+	assert_int_equal(facts.san.len, 0);
+	w.san = "";
+	read_wish(&w);
+	assert_true(facts.has_san);
+	assert_int_equal(facts.san.len, 0);
+}
+
+static bool
+names(const char *ip, size_t len)
+{
+	return cert_names_address(cert.der.buf, &facts, (const uint8_t *)ip, len);
+}
+
+static void
+an_address_is_named_by_all_its_octets_and_nothing_else(void **state)
+{
+	struct cert_wish w = good();
+
+	(void)state;
+	w.san = "abcd,abcdefghijklmnop";
+	read_wish(&w);
+	assert_false(names("abcd", 4));
+	assert_false(names("abcdefghijklmnop", 16));
+	w.ip = "abcd";
+	w.ip_len = 4;
+	w.san_filler = 1000;
+	read_wish(&w);
+	assert_true(names("abcd", 4));
+	assert_false(names("abce", 4));
+	assert_false(names("abcdefghijklmnop", 16));
+	w.ip = "abcdefghijklmnop";
+	w.ip_len = 16;
+	read_wish(&w);
+	assert_true(names("abcdefghijklmnop", 16));
+	assert_false(names("abcd", 4));
+	/* Neither is a length that no address has. */
+	for (w.ip_len = 0; w.ip_len < 16; w.ip_len += w.ip_len == 3 ? 2 : 1) {
+		read_wish(&w);
+		assert_false(names("abcdefghijklmnop", w.ip_len));
+		assert_false(names("abcdefghijklmnop", 16));
+		assert_false(names("abcd", 4));
+	}
+	w.san = NULL;
+	w.ip = NULL;
+	read_wish(&w);
+	assert_false(names("", 0));
+}
+
+/* ---- Names for people ------------------------------------------------------------------------- */
+
+static struct made_der rdn;
+
+static void
+put_attribute(unsigned type, const char *value, size_t len)
+{
+	uint8_t oid[] = {0x55, 0x04, (uint8_t)type};
+	size_t set = der_open(&rdn, 0x31), pair = der_open(&rdn, 0x30);
+
+	der_put(&rdn, 0x06, oid, sizeof(oid));
+	der_put(&rdn, 0x0c, value, len);
+	der_close(&rdn, pair);
+	der_close(&rdn, set);
+}
+
+/* "CO" puts a CN and an O, "U" an OU, "c" a country; each says its place. */
+static void
+assert_called(const char *attributes, const char *text)
+{
+	struct cert_part whole = {0, 0};
+	char out[CERT_NAME_MAX];
+	size_t list;
+
+	rdn.len = 0;
+	list = der_open(&rdn, 0x30);
+	for (const char *a = attributes; *a != '\0'; a++) {
+		char place = (char)('0' + (a - attributes));
+
+		put_attribute(*a == 'C' ? 3 : *a == 'O' ? 10 : *a == 'U' ? 11 : 6, &place, 1);
+	}
+	der_close(&rdn, list);
+	whole.len = rdn.len;
+	assert_string_equal(cert_name_text(out, rdn.buf, &whole), text);
+}
+
+static void
+a_name_is_called_by_what_says_most(void **state)
+{
+	(void)state;
+	assert_called("C", "0");
+	assert_called("cOUC", "3");
+	assert_called("CcOU", "0");
+	assert_called("CUCO", "2");
+	assert_called("cOc", "1");
+	assert_called("cUc", "1");
+	assert_called("OU", "1");
+	assert_called("UO", "1");
+	assert_called("c", "-");
+	assert_called("", "-");
+}
+
+static void
+a_name_is_printable_and_bounded(void **state)
+{
+	struct cert_part whole = {0, 0};
+	char out[CERT_NAME_MAX], wish[300];
+
+	(void)state;
+	memset(wish, 'n', sizeof(wish));
+	for (size_t len = 0; len < sizeof(wish); len++) {
+		size_t list;
+
+		rdn.len = 0;
+		list = der_open(&rdn, 0x30);
+		put_attribute(3, wish, len);
+		der_close(&rdn, list);
+		whole.len = rdn.len;
+		cert_name_text(out, rdn.buf, &whole);
+		assert_int_equal(strlen(out), len == 0 ? 1 : len < CERT_NAME_MAX ? len : CERT_NAME_MAX - 1);
+		assert_int_equal(out[0], len == 0 ? '-' : 'n');
+	}
+	rdn.len = 0;
+	der_open(&rdn, 0x30);
+	put_attribute(3, "a\0b\x1b\x7f\xc3\xa4 ~", 9);
+	der_close(&rdn, 1);
+	whole.len = rdn.len;
+	assert_string_equal(cert_name_text(out, rdn.buf, &whole), "a?b???? ~");
 }
 
 static void
@@ -433,6 +589,11 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_subject_is_the_whole_name),
+		cmocka_unit_test(the_issuer_is_the_whole_name),
+		cmocka_unit_test(alternative_names_are_found),
+		cmocka_unit_test(an_address_is_named_by_all_its_octets_and_nothing_else),
+		cmocka_unit_test(a_name_is_called_by_what_says_most),
+		cmocka_unit_test(a_name_is_printable_and_bounded),
 		cmocka_unit_test(the_public_key_info_is_whole),
 		cmocka_unit_test(keys_are_read),
 		cmocka_unit_test(dates_are_read_to_the_second),

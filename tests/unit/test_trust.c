@@ -75,6 +75,21 @@ assert_is(const br_x509_trust_anchor *ta, const char *common_name, const struct 
 }
 
 static void
+assert_pin(size_t i, const struct made_key *key)
+{
+	static struct made_der spki;
+	br_sha256_context hash;
+	uint8_t sha256[32];
+
+	spki.len = 0;
+	der_spki(&spki, key);
+	br_sha256_init(&hash);
+	br_sha256_update(&hash, spki.buf, spki.len);
+	br_sha256_out(&hash, sha256);
+	assert_memory_equal(trust_pin(trust, i)->sha256, sha256, 32);
+}
+
+static void
 assert_both(void)
 {
 	assert_non_null(trust);
@@ -84,6 +99,8 @@ assert_both(void)
 	assert_is(anchor(1), "RSA Root", &rsa_key);
 	assert_int_equal(anchor(0)->flags, BR_X509_TA_CA);
 	assert_int_equal(anchor(1)->flags, BR_X509_TA_CA);
+	assert_pin(0, &ec_key);
+	assert_pin(1, &rsa_key);
 }
 
 static void
@@ -252,6 +269,35 @@ the_built_in_set_holds_the_roots_of_the_large_resolvers(void **state)
 		assert_int_equal(anchor(i)->flags, BR_X509_TA_CA);
 }
 
+/* What openssl x509 -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64
+ * says of them: an RSA key and two curves. */
+static void
+pins_are_what_another_program_computes(void **state)
+{
+	static const struct {
+		const char *words, *pin;
+	} cases[] = {
+		{"ISRG Root X1", "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M="},
+		{"GTS Root R1", "sha256/hxqRlPTu1bMS/0DITB1SSu0vd4u/8l8TjPgfaAp63Gc="},
+		{"GTS Root R4", "sha256/mEflZT5enoR1FuXLgYYGqnVEoZvmf9c2bVBpiOjYQ0c="},
+		{"DigiCert Global Root G3", "sha256/uUwZgwDOxcBXrQcntwu+kYFpkiVkOaezL0WYEZ3anJc="},
+	};
+	char text[PIN_TEXT_MAX];
+
+	(void)state;
+	trust = trust_builtin();
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		size_t found = 0;
+
+		for (size_t i = 0; i < trust_count(trust); i++)
+			if (names(anchor(i), cases[c].words)) {
+				assert_string_equal(pin_text(text, trust_pin(trust, i)), cases[c].pin);
+				found++;
+			}
+		assert_int_equal(found, 1);
+	}
+}
+
 /* What was built in is what a file with the same certificates gives. */
 static void
 the_built_in_set_is_part_of_this_machines(void **state)
@@ -273,6 +319,7 @@ the_built_in_set_is_part_of_this_machines(void **state)
 			    memcmp(other->dn.data, ta[i].dn.data, ta[i].dn.len) != 0)
 				continue;
 			found++;
+			assert_memory_equal(trust_pin(trust, j), trust_pin(built_in, i), sizeof(struct pin));
 			assert_int_equal(other->pkey.key_type, ta[i].pkey.key_type);
 			if (other->pkey.key_type == BR_KEYTYPE_EC) {
 				assert_int_equal(other->pkey.key.ec.curve, ta[i].pkey.key.ec.curve);
@@ -323,6 +370,7 @@ main(void)
 		cmocka_unit_test(cut_anywhere_nothing_is_read_outside),
 		cmocka_unit_test(the_anchors_of_this_machine_all_load),
 		cmocka_unit_test(the_built_in_set_holds_the_roots_of_the_large_resolvers),
+		cmocka_unit_test(pins_are_what_another_program_computes),
 		cmocka_unit_test(the_built_in_set_is_part_of_this_machines),
 	};
 

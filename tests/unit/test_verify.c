@@ -19,7 +19,7 @@
 #define NEEDS_NAME "pin is of an issuer: a hostname is needed as well"
 #define UNKNOWN "certificate is not signed by a trust anchor"
 #define BROKEN "certificate has a broken signature"
-#define V4 "\xc0\x00\x02\x01"
+#define V4 "\xc6\x33\x64\x07" /* 198.51.100.7 */
 #define V6 "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
 
 static struct made_key root_key, twin_key, ca_key, key, other_key;
@@ -273,6 +273,10 @@ a_pinned_leaf_needs_neither_chain_nor_clock_nor_name(void **state)
 	w.not_after = w.not_before = INT64_C(-86401); /* 1969 */
 	serve(&w, 1);
 	assert_opens();
+	w.issuer = "CA";
+	w.signer = &ca_key;
+	serve(&w, 1);
+	assert_opens();
 	w.v1 = true;
 	serve(&w, 3);
 	assert_opens();
@@ -428,21 +432,21 @@ static void
 an_issuer_pin_without_a_name_needs_the_address(void **state)
 {
 	const struct made_key *keys[] = {&ca_key, &root_key};
+	struct cert_wish w;
 
 	(void)state;
 	rules.name = "";
 	for (int given = 0; given < 2; given++)
 		for (size_t i = 0; i < 2; i++) {
-			struct cert_wish w = good();
-
+			w = good();
 			rules.trust_given = given != 0;
 			pin_only(keys[i]);
 			serve(&w, 2);
 			assert_refused(NEEDS_NAME);
-			w.san = "192.0.2.1";
+			w.san = "198.51.100.7";
 			serve(&w, 3);
 			assert_refused(NEEDS_NAME);
-			w.ip = "\xc0\x00\x02\x02";
+			w.ip = "\xc6\x33\x64\x06";
 			w.ip_len = 4;
 			serve(&w, 3);
 			assert_refused(NEEDS_NAME);
@@ -455,9 +459,13 @@ an_issuer_pin_without_a_name_needs_the_address(void **state)
 			serve(&w, 3);
 			assert_opens();
 		}
-	/* No address to name either. */
+	/* No address to name, and one that is none. */
 	rules.address = NULL;
 	rules.address_len = 0;
+	assert_refused(NEEDS_NAME);
+	w.ip = "";
+	w.ip_len = 0;
+	serve(&w, 3);
 	assert_refused(NEEDS_NAME);
 }
 
@@ -528,6 +536,30 @@ with_anchors_both_must_hold(void **state)
 	pin_only(&other_key);
 	serve_good(3);
 	assert_refused(NOT_PINNED);
+}
+
+/* leaf <- CA, pinned <- Upper <- the anchor. */
+static void
+with_anchors_a_pinned_issuer_does_not_end_the_chain(void **state)
+{
+	struct cert_wish w = good(), ca = good_ca();
+
+	(void)state;
+	rules.trust_given = true;
+	pin(&ca_key);
+	made_cert(
+		&odd,
+		&(struct cert_wish){
+			.name = "Upper", .issuer = "Root", .key = &other_key, .signer = &root_key, .ca = true});
+	ca.issuer = "Upper";
+	ca.signer = &other_key;
+	serve_three(&w, &ca, &odd, 3);
+	assert_opens();
+	serve_three(&w, &ca, &odd, 2);
+	assert_refused(UNKNOWN);
+	ca.signer = &twin_key;
+	serve_three(&w, &ca, &odd, 3);
+	assert_refused(BROKEN);
 }
 
 static void
@@ -645,11 +677,11 @@ what_looks_like_the_address_does_not_count(void **state)
 		const char *san, *ip;
 		size_t len;
 	} cases[] = {
-		{"192.0.2.1", NULL, 0},
+		{"198.51.100.7", NULL, 0},
 		{V4, NULL, 0},
 		{NULL, NULL, 0},
-		{NAME, "\xc0\x00\x02\x02", 4},
-		{NAME, "\xc0\x00\x02", 3},
+		{NAME, "\xc6\x33\x64\x06", 4},
+		{NAME, "\xc6\x33\x64", 3},
 		{NAME, V4 "\xff\xff\xff\xff", 8},
 		{NAME, "\0\0\0\0\0\0\0\0\0\0\xff\xff" V4, 16},
 	};
@@ -658,12 +690,12 @@ what_looks_like_the_address_does_not_count(void **state)
 	(void)state;
 	rules.name = "";
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		w.name = "192.0.2.1";
+		w.name = "198.51.100.7";
 		w.san = cases[i].san;
 		w.ip = cases[i].ip;
 		w.ip_len = cases[i].len;
 		serve(&w, 2);
-		assert_refused("certificate does not name 192.0.2.1");
+		assert_refused("certificate does not name 198.51.100.7");
 	}
 }
 
@@ -988,7 +1020,7 @@ of_a_known_leaf_name_dates_and_purpose_are_checked(void **state)
 	assert_effort(TLS_KNOWN_LEAF);
 	rules.name = "";
 	shake_with(client, &past);
-	assert_closed("certificate does not name 192.0.2.1");
+	assert_closed("certificate does not name 198.51.100.7");
 	rules.name = NAME;
 	assert_effort(TLS_FULL);
 	past.until_s = INT64_MAX;
@@ -1097,6 +1129,14 @@ what_was_learnt_without_a_clock_is_void_once_it_is_set(void **state)
 	assert_effort(TLS_KNOWN_LEAF);
 	assert_true(tls_without_clock(client));
 	assert_true(past.without_clock);
+	/* Nothing of the past is used, and nothing passed over. */
+	serve_good(2);
+	assert_effort(TLS_FULL);
+	assert_false(tls_without_clock(client));
+	serve(&w, 2);
+	br_ssl_server_set_cache(&server.ctx, &cache.vtable);
+	past.session_id_len = 0;
+	assert_effort(TLS_FULL);
 	/* The clock is set, and right. */
 	now.unset = false;
 	now.utc_s = MADE_NOW + 86401;
@@ -1227,6 +1267,7 @@ main(void)
 		TEST(a_pinned_issuer_that_has_signed_nothing_does_not_count),
 		TEST(a_pinned_issuer_must_be_a_ca),
 		TEST(with_anchors_both_must_hold),
+		TEST(with_anchors_a_pinned_issuer_does_not_end_the_chain),
 		TEST(with_anchors_a_pinned_leaf_needs_no_name),
 		TEST(a_pinned_certificate_behind_the_anchor_does_not_count),
 		TEST(two_anchors_of_one_name_do_not_help_each_other),

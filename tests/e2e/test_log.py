@@ -23,7 +23,7 @@ def test_the_start_lines_name_all_addresses(unkind, dnproxy):
     line = program.wait_log("listening on")[0].string
     assert re.search(r"^dnproxy: info: dnproxy \d+\.\d+\.\d+: listening on ", line)
     assert f"127.0.0.1@{program.port} [::1]@{program.port}" in line and "(udp, tcp)" in line
-    program.wait_log(rf"127\.0\.0\.1@{first.port} dns\.test.*\[::1\]@{second.port} dns\.test")
+    program.wait_log(rf"127\.0\.0\.1@{first.port}#dns\.test.*\[::1\]@{second.port}#dns\.test")
 
 
 def test_a_connection_is_reported_once(polite):

@@ -30,7 +30,7 @@ struct query {
 	uint16_t soured;    /* bit i: upstream i answered SERVFAIL or REFUSED */
 	uint16_t bare;	    /* bit i: upstream i was asked without OPT, or is to be */
 	uint16_t refused;   /* bit i: because it refused the OPT of this very question */
-	uint16_t tried;	    /* bit i: it was offered to upstream i */
+	uint16_t tried;	    /* bit i: upstream i took it, or was down */
 	uint8_t sent;	    /* how often it has gone out */
 	uint8_t tries;	    /* of these, how often as a try: not when only our OPT had been refused */
 	uint8_t watch;	    /* the watch list it is on, or QUERY_UNWATCHED */

@@ -250,7 +250,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	}
 	if (best == UPSTREAM_DOWN && q->hoped == 0)
 		wake_one(p, q, now);
-	if (q->asked == 0 && q->hoped == 0)
+	if (q->asked == 0)
 		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
 }
 
@@ -358,7 +358,7 @@ ask_plainly(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 	q->tries--; /* it was a refusal of our OPT, not a try of this question */
 	if (send_to(p, q, up, now) == UPSTREAM_TAKEN)
 		query_watch(&p->table, q, up->index, now);
-	else if (q->asked == 0 && (q->hoped & bit(up)) == 0)
+	else if (q->asked == 0)
 		find_upstream(p, q, 0, now);
 }
 

@@ -35,10 +35,12 @@ struct world_sent {
 struct world_up {
 	struct upstream up; /* first, so that a pointer to it is one to this */
 	enum upstream_verdict verdict;
+	enum upstream_verdict woken; /* its verdict once its rest has been cut short */
 	struct world_sent sent[WORLD_SENT];
 	unsigned count;	  /* in sent[] */
 	unsigned offered; /* calls of send */
 	unsigned taken;
+	unsigned wakes;
 	unsigned keepalives;
 	uint32_t keepalive_ms;
 };
@@ -57,6 +59,7 @@ static struct world {
 	struct world_listener udp, tcp;
 	struct world_up up[WORLD_UPS];
 	uint64_t now;
+	uint64_t wake_ms; /* when one was woken last */
 	uint64_t seed;
 	struct prefix allow;
 	void (*on_reply)(struct world_listener *l, const struct origin *to, const uint8_t *msg, size_t len);
@@ -104,6 +107,20 @@ world_send(struct upstream *self, const uint8_t *msg, size_t len)
 	return UPSTREAM_TAKEN;
 }
 
+/* Only while all rest, and not again before its time. */
+static inline void
+world_wake(struct upstream *self)
+{
+	struct world_up *u = (struct world_up *)(void *)self;
+
+	for (unsigned i = 0; i < world.proxy.ups; i++)
+		LAW(world.up[i].verdict == UPSTREAM_DOWN);
+	LAW(world.wake_ms == 0 || world.now - world.wake_ms >= POOL_WAKE_MS);
+	world.wake_ms = world.now;
+	u->wakes++;
+	u->verdict = u->woken;
+}
+
 static inline void
 world_keepalive(struct upstream *self, uint32_t idle_ms)
 {
@@ -116,14 +133,15 @@ world_keepalive(struct upstream *self, uint32_t idle_ms)
 /* A proxy with so many slots and upstreams, who take everything.  The time is not 0, so that a sum
  * forgotten somewhere shows. */
 static inline void
-world_start(uint32_t slots, unsigned ups)
+world_start_with(uint32_t slots, unsigned ups, enum pool_policy policy)
 {
-	struct proxy_settings set = {.allow = &world.allow, .allows = 1};
+	struct proxy_settings set = {.allow = &world.allow, .allows = 1, .policy = policy};
 
 	free(world.block);
 	world.on_reply = NULL;
 	world.seed = 7;
 	world.now = 1000000;
+	world.wake_ms = 0;
 	world.block = calloc(1, query_memory(slots));
 	LAW(world.block != NULL && ups <= WORLD_UPS);
 	LAW(prefix_parse(&world.allow, "192.0.2.0/24") == 0);
@@ -136,13 +154,21 @@ world_start(uint32_t slots, unsigned ups)
 
 		memset(&u->up, 0, sizeof(u->up));
 		u->verdict = UPSTREAM_TAKEN;
-		u->count = u->offered = u->taken = u->keepalives = 0;
+		u->woken = UPSTREAM_DOWN;
+		u->count = u->offered = u->taken = u->wakes = u->keepalives = 0;
 		snprintf(u->up.name, sizeof(u->up.name), "up%u", i);
 		u->up.send = world_send;
+		u->up.wake = world_wake;
 		u->up.keepalive = world_keepalive;
 		proxy_add_upstream(&world.proxy, &u->up);
 		LAW(u->up.index == i);
 	}
+}
+
+static inline void
+world_start(uint32_t slots, unsigned ups)
+{
+	world_start_with(slots, ups, POOL_ORDER);
 }
 
 static inline void
@@ -152,38 +178,105 @@ world_stop(void)
 	world.block = NULL;
 }
 
-/* proxy.h's law, and what must be true of every query that is kept. */
+/* Each watch list is in order of the time its queries came there, and they are due by then.  Returns how many
+ * are on them. */
+static inline unsigned
+world_check_watches(uint64_t deadline)
+{
+	const struct proxy *p = &world.proxy;
+	unsigned n = 0;
+
+	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++) {
+		uint32_t patience = watch < QUERY_WATCH_WAITING ? pool_hedge_ms(&p->pool, watch) : POOL_WAIT_MS;
+		uint64_t before = 0;
+		uint16_t prev = QUERY_NONE;
+
+		for (const struct query *q = query_watched(&p->table, watch); q != NULL;
+		     q = q->next_watched == QUERY_NONE ? NULL : &p->table.slot[q->next_watched]) {
+			LAW(++n <= p->table.open);
+			LAW(q->watch == watch && q->prev_watched == prev);
+			LAW(q->watch_ms >= before && q->watch_ms <= world.now);
+			LAW(deadline <= q->watch_ms + patience);
+			LAW((q->state == QUERY_WAITING) == (watch == QUERY_WATCH_WAITING));
+			before = q->watch_ms;
+			prev = (uint16_t)(q - p->table.slot);
+		}
+		LAW(p->table.last_watched[watch] == prev);
+	}
+	return n;
+}
+
+/* What must be true of every query that is kept. */
+static inline void
+world_check_query(const struct query *q, enum query_list list)
+{
+	const struct proxy *p = &world.proxy;
+
+	LAW(query_by_id(&p->table, q->id) == q);
+	LAW(q->tries <= p->ups + 1 && q->sent <= 2 * p->ups + 1 && q->tries <= q->sent);
+	LAW(((q->asked | q->hoped | q->soured | q->bare | q->tried | q->last) >> p->ups) == 0);
+	LAW((q->asked != 0) == (q->state != QUERY_WAITING));
+	LAW((q->state == QUERY_SPENT) == (list == QUERY_LIST_SPENT));
+	if (list == QUERY_LIST_SPENT) {
+		LAW(q->watch == QUERY_UNWATCHED);
+		return;
+	}
+	/* Who gave a sour answer has it no longer, and gets it no more. */
+	LAW(((q->asked | q->hoped) & q->soured) == 0);
+	/* Who waits comes to another upstream, if none of those hoped for says a word. */
+	LAW(q->state != QUERY_WAITING || (q->watch == QUERY_WATCH_WAITING && q->tries <= p->ups));
+	LAW(q->opened_ms <= world.now && q->opened_ms + QUERY_TIMEOUT_MS >= world.now);
+}
+
+static inline void
+world_check_pool(void)
+{
+	const struct pool *pool = &world.proxy.pool;
+	unsigned seen = 0;
+
+	LAW(pool->count == world.proxy.ups && pool->credit <= POOL_HEDGE_BURST * POOL_HEDGE_SHARE);
+	for (unsigned i = 0; i < pool->count; i++) {
+		seen |= 1u << pool->order[i];
+		LAW(i == 0 || pool->member[pool->order[i]].doubted ||
+		    !pool->member[pool->order[i - 1]].doubted);
+		LAW(world.proxy.up[i]->doubt_ms == pool_doubt_ms(pool, i));
+	}
+	LAW(seen == (1u << pool->count) - 1);
+}
+
+/* proxy.h's law, and that of its parts. */
 static inline void
 world_check(void)
 {
 	const struct proxy *p = &world.proxy;
 	const struct proxy_counters *c = &p->count;
 	uint64_t deadline = proxy_deadline(p);
-	unsigned open = 0, spent = 0;
+	unsigned open = 0, spent = 0, watched = 0;
 
 	for (int list = 0; list < QUERY_LISTS; list++) {
 		uint64_t before = 0;
 
 		for (const struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
 		     q = query_next(&p->table, q)) {
-			LAW(query_by_id(&p->table, q->id) == q);
-			LAW(q->tries <= p->ups + 1 && (q->asked >> p->ups) == 0 && (q->hoped >> p->ups) == 0);
-			LAW((q->asked != 0) == (q->state != QUERY_WAITING));
-			LAW((q->state == QUERY_SPENT) == (list == QUERY_LIST_SPENT));
+			world_check_query(q, (enum query_list)list);
 			if (list == QUERY_LIST_SPENT) {
 				spent++;
 				continue;
 			}
 			open++;
-			LAW(q->opened_ms >= before && q->opened_ms <= world.now);
+			watched += q->watch != QUERY_UNWATCHED;
+			LAW(q->opened_ms >= before);
 			LAW(deadline <= q->opened_ms + QUERY_TIMEOUT_MS);
 			before = q->opened_ms;
 		}
 	}
 	LAW(open == p->table.open && spent == p->table.spent);
 	LAW(open > 0 || deadline == UINT64_MAX);
+	LAW(watched == world_check_watches(deadline));
+	world_check_pool();
 	LAW(c->asked == open + c->answered + c->refused + c->failed + c->gone);
 	LAW(world.udp.replies + world.tcp.replies == c->answered + c->refused + c->failed);
+	LAW(c->hedged + c->soured <= c->asked * (p->ups + 1));
 }
 
 /* ---- Events ----------------------------------------------------------------------------------- */
@@ -231,6 +324,23 @@ world_ready(unsigned up)
 {
 	world.up[up].verdict = UPSTREAM_TAKEN;
 	proxy_ready(&world.proxy, &world.up[up].up, world.now);
+	world_check();
+}
+
+/* It is silent with questions open.  What it has in hand it may answer yet. */
+static inline void
+world_suspect(unsigned up, bool replaced)
+{
+	if (replaced)
+		world.up[up].verdict = UPSTREAM_MAYBE;
+	proxy_suspect(&world.proxy, &world.up[up].up, replaced, world.now);
+	world_check();
+}
+
+static inline void
+world_kept(unsigned up)
+{
+	proxy_kept(&world.proxy, &world.up[up].up);
 	world_check();
 }
 

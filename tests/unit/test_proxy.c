@@ -514,7 +514,7 @@ a_query_waits_for_an_upstream_that_is_soon_ready(void **state)
 	world.up[0].verdict = UPSTREAM_SOON;
 	ask(&world.udp, 1, 1, "example.com");
 	assert_int_equal(world.up[1].offered, 0);
-	assert_int_equal(query_first(&world.proxy.table, QUERY_LIST_FRESH)->state, QUERY_WAITING);
+	assert_int_equal(query_first(&world.proxy.table, QUERY_LIST_OPEN)->state, QUERY_WAITING);
 	world_ready(0);
 	assert_int_equal(world.up[0].count, 1);
 	world_ready(0);
@@ -698,7 +698,7 @@ hedge_asks_the_second_upstream(void **state)
 	(void)state;
 	world_start(64, 3);
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS - 1);
+	world_pass(POOL_HEDGE_DEFAULT_MS - 1);
 	assert_int_equal(world.up[1].offered, 0);
 	world_pass(1);
 	assert_int_equal(world.up[1].count, 1);
@@ -732,7 +732,7 @@ a_hedged_query_outlives_one_loss(void **state)
 	(void)state;
 	world_start(64, 2);
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	world_lost(0, UPSTREAM_DOWN);
 	assert_int_equal(world.udp.replies, 0);
 	assert_int_equal(world.up[1].count, 1);
@@ -749,7 +749,7 @@ hedge_reaches_an_upstream_that_has_to_connect_first(void **state)
 	world_start(64, 2);
 	world.up[1].verdict = UPSTREAM_SOON;
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	assert_int_equal(world.up[1].offered, 1);
 	world_pass(50);
 	world_ready(1);
@@ -766,7 +766,7 @@ hedge_goes_to_whoever_is_ready_first(void **state)
 	world_start(64, 2);
 	world.up[0].verdict = world.up[1].verdict = UPSTREAM_SOON;
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	world_pass(50);
 	world_ready(1);
 	assert_int_equal(world.up[1].count, 1);
@@ -780,7 +780,7 @@ hedge_does_not_ask_the_same_upstream_twice(void **state)
 	(void)state;
 	world_start(64, 2);
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	world_ready(0);
 	world_ready(1);
 	assert_int_equal(world.up[0].count, 1);
@@ -796,7 +796,7 @@ without_queries_nothing_is_due(void **state)
 	world_start(64, 1);
 	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
 	ask(&world.udp, 1, 1, "example.com");
-	assert_true(proxy_deadline(&world.proxy) == world.now + QUERY_HEDGE_MS);
+	assert_true(proxy_deadline(&world.proxy) == world.now + POOL_HEDGE_DEFAULT_MS);
 	answer(0, 0, DNS_NOERROR, 1);
 	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
 }
@@ -836,14 +836,16 @@ servfail_is_silent_about_upstreams_that_were_not_tried(void **state)
 {
 	(void)state;
 	world_start(64, 3);
-	world.up[0].verdict = world.up[1].verdict = UPSTREAM_SOON;
 	world.up[2].up.trouble = "certificate has expired";
 	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
-	world_pass(4000);
+	while (world.udp.replies == 0)
+		world_lost(world.up[0].count > 0 ? 0 : 1, UPSTREAM_TAKEN);
 	assert_int_equal(world.up[2].offered, 0);
 	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
 	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, "no upstream answered in time");
-	/* It was tried, and could not be connected to. */
+	/* They were tried, and one could not be connected to. */
+	world.up[0].verdict = world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
+	world.up[2].up.trouble = NULL;
 	world.up[1].up.trouble = "connection refused";
 	ask_with_opt(&world.udp, 1, 2, "example.com", 1232);
 	world_pass(4000);
@@ -1136,7 +1138,7 @@ late_queries_can_be_forgotten_too(void **state)
 	(void)state;
 	world_start(64, 2);
 	ask(&world.tcp, 7, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	world_forget(&world.tcp, 7);
 	assert_int_equal(count()->gone, 1);
 	assert_int_equal(world.proxy.table.spent, 1);
@@ -1429,7 +1431,7 @@ who_refuses_opt_is_remembered_not_who_answers(void **state)
 	(void)state;
 	world_start(64, 2);
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_HEDGE_MS);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
 	answer(0, 0, DNS_FORMERR, 0);
 	answer(1, 0, DNS_NOERROR, 1);
 	assert_int_equal(world.udp.replies, 1);

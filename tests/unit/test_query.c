@@ -111,15 +111,18 @@ an_opened_query_waits_and_keeps_what_it_was_given(void **state)
 	assert_int_equal(q->facts.question_end, 33);
 	assert_true(q->facts.dnssec_ok);
 	assert_int_equal(q->opened_ms, 12345);
-	assert_int_equal(q->asked | q->hoped | q->tries | q->bare | q->late | q->refused | q->tried, 0);
+	assert_int_equal(q->asked | q->hoped | q->soured | q->bare | q->refused | q->tried | q->last, 0);
+	assert_int_equal(q->sent | q->tries, 0);
+	assert_int_equal(q->watch, QUERY_UNWATCHED);
 	assert_int_equal(q->len, 100);
 	assert_ptr_not_equal(q->msg, msg);
 	assert_memory_equal(q->msg, msg, 100);
 	assert_ptr_equal(query_by_id(&t, q->id), q);
-	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), q);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_OPEN), q);
 	assert_null(query_next(&t, q));
-	assert_null(query_first(&t, QUERY_LIST_LATE));
 	assert_null(query_first(&t, QUERY_LIST_SPENT));
+	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++)
+		assert_null(query_watched(&t, watch));
 	assert_int_equal(t.open, 1);
 	free(block);
 }
@@ -134,16 +137,18 @@ a_reopened_slot_remembers_nothing(void **state)
 	q->state = QUERY_SENT;
 	q->asked = 3;
 	q->hoped = 4;
-	q->tries = 2;
-	q->bare = q->refused = q->tried = 1;
-	query_make_late(&t, q);
+	q->sent = q->tries = 2;
+	q->bare = q->refused = q->tried = q->soured = q->last = 1;
+	query_watch(&t, q, 2, 1);
 	query_free(&t, q);
+	assert_null(query_watched(&t, 2));
 	again = open_one(60, 2);
 	assert_ptr_equal(again, q);
 	assert_int_equal(again->state, QUERY_WAITING);
-	assert_int_equal(again->asked | again->hoped | again->tries | again->bare | again->late, 0);
-	assert_int_equal(again->refused | again->tried, 0);
-	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), again);
+	assert_int_equal(again->asked | again->hoped | again->sent | again->tries | again->bare, 0);
+	assert_int_equal(again->refused | again->tried | again->soured | again->last, 0);
+	assert_int_equal(again->watch, QUERY_UNWATCHED);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_OPEN), again);
 	free(block);
 }
 
@@ -381,8 +386,8 @@ what_is_served_does_not_count_any_more(void **state)
 	open_all(address(1), 20);
 	/* Two in three are spent, the others free; then others fill the table but for two slots. */
 	for (unsigned i = 0; i < SLOTS - SPARE - (SHARE - 1); i++) {
-		query_first(&t, QUERY_LIST_FRESH)->asked = i % 3 != 0;
-		query_end(&t, query_first(&t, QUERY_LIST_FRESH));
+		query_first(&t, QUERY_LIST_OPEN)->asked = i % 3 != 0;
+		query_end(&t, query_first(&t, QUERY_LIST_OPEN));
 	}
 	while (t.open < SLOTS - 2) {
 		last = open_one(20, 1);
@@ -393,21 +398,21 @@ what_is_served_does_not_count_any_more(void **state)
 	assert_null(open_by(address(1), 20, 1));
 	query_free(&t, last);
 	assert_null(open_by(address(1), 20, 1));
-	query_end(&t, query_first(&t, QUERY_LIST_FRESH)); /* its own oldest */
+	query_end(&t, query_first(&t, QUERY_LIST_OPEN)); /* its own oldest */
 	assert_non_null(open_by(address(1), 20, 1));
 	free(block);
 }
 
-/* Late queries are held as well. */
+/* Queries that take long are held as well. */
 static void
-a_late_query_still_counts(void **state)
+a_watched_query_still_counts(void **state)
 {
 	void *block = start(SLOTS, fill);
 
 	(void)state;
 	open_all(address(1), 20);
-	while (query_first(&t, QUERY_LIST_FRESH) != NULL)
-		query_make_late(&t, query_first(&t, QUERY_LIST_FRESH));
+	for (struct query *q = query_first(&t, QUERY_LIST_OPEN); q != NULL; q = query_next(&t, q))
+		query_watch(&t, q, q->id % QUERY_WATCHES, 0);
 	assert_null(open_by(address(1), 20, 0));
 	assert_non_null(open_by(address(2), 20, 0));
 	free(block);
@@ -508,17 +513,112 @@ lists_are_in_order_of_age(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 5; i++)
 		q[i] = open_one(20, i);
-	query_make_late(&t, q[0]);
-	query_make_late(&t, q[1]);
+	/* Whatever else is done with them. */
+	query_watch(&t, q[2], 0, 5);
+	query_watch(&t, q[0], 0, 6);
 	query_free(&t, q[3]);
-	assert_ptr_equal(query_first(&t, QUERY_LIST_FRESH), q[2]);
+	q[1]->asked = q[0]->asked = 1;
+	query_end(&t, q[1]);
+	query_end(&t, q[0]);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_OPEN), q[2]);
 	assert_ptr_equal(query_next(&t, q[2]), q[4]);
 	assert_null(query_next(&t, q[4]));
-	assert_ptr_equal(query_first(&t, QUERY_LIST_LATE), q[0]);
-	assert_ptr_equal(query_next(&t, q[0]), q[1]);
-	assert_null(query_next(&t, q[1]));
-	assert_true(q[0]->late && q[1]->late && !q[2]->late);
-	assert_int_equal(t.open, 4);
+	assert_ptr_equal(query_first(&t, QUERY_LIST_SPENT), q[1]);
+	assert_ptr_equal(query_next(&t, q[1]), q[0]);
+	assert_null(query_next(&t, q[0]));
+	assert_int_equal(t.open, 2);
+	assert_int_equal(t.spent, 2);
+	free(block);
+}
+
+/* Takes all off a watch list; they were these, in this order. */
+static void
+assert_watched(unsigned watch, struct query *const *expected, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		assert_ptr_equal(query_watched(&t, watch), expected[i]);
+		assert_int_equal(expected[i]->watch, watch);
+		query_unwatch(&t, expected[i]);
+		assert_int_equal(expected[i]->watch, QUERY_UNWATCHED);
+	}
+	assert_null(query_watched(&t, watch));
+}
+
+static void
+watch_lists_are_in_order_of_coming_there(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[6];
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++)
+		q[i] = open_one(20, i);
+	for (unsigned i = 6; i-- > 0;)
+		query_watch(&t, q[i], i % 2 == 0 ? 0 : QUERY_WATCH_WAITING, 20 - i);
+	assert_int_equal(q[5]->watch_ms, 15);
+	assert_watched(0, (struct query *[]){q[4], q[2], q[0]}, 3);
+	assert_watched(QUERY_WATCH_WAITING, (struct query *[]){q[5], q[3], q[1]}, 3);
+	assert_int_equal(t.open, 6);
+	free(block);
+}
+
+static void
+watched_again_a_query_is_last_and_on_one_list_only(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		q[i] = open_one(20, 0);
+		query_watch(&t, q[i], 3, i);
+	}
+	query_watch(&t, q[0], 3, 10); /* the first, */
+	query_watch(&t, q[2], 3, 11); /* one in the middle, */
+	query_watch(&t, q[2], 3, 12); /* and the last */
+	assert_int_equal(q[2]->watch_ms, 12);
+	query_watch(&t, q[3], UPSTREAMS_MAX - 1, 13);
+	assert_watched(3, (struct query *[]){q[1], q[0], q[2]}, 3);
+	assert_watched(UPSTREAMS_MAX - 1, &q[3], 1);
+	free(block);
+}
+
+static void
+off_a_watch_list_and_off_again_is_the_same(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		q[i] = open_one(20, 0);
+		query_watch(&t, q[i], 1, i);
+	}
+	query_unwatch(&t, q[1]);
+	query_unwatch(&t, q[1]);
+	assert_watched(1, (struct query *[]){q[0], q[2]}, 2);
+	query_unwatch(&t, q[0]);
+	assert_null(query_watched(&t, 1));
+	free(block);
+}
+
+static void
+who_ends_is_watched_no_more(void **state)
+{
+	void *block = start(SLOTS, fill);
+	struct query *q[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		q[i] = open_one(20, 0);
+		query_watch(&t, q[i], 5, i);
+	}
+	q[0]->asked = 1;
+	query_end(&t, q[0]); /* spent */
+	query_end(&t, q[2]); /* free */
+	query_free(&t, q[3]);
+	assert_int_equal(q[0]->watch, QUERY_UNWATCHED);
+	assert_watched(5, &q[1], 1);
 	free(block);
 }
 
@@ -532,7 +632,7 @@ a_query_may_be_ended_inside_a_walk(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 10; i++)
 		open_one(20, i)->asked = i & 1;
-	for (q = query_first(&t, QUERY_LIST_FRESH); q != NULL; q = next) {
+	for (q = query_first(&t, QUERY_LIST_OPEN); q != NULL; q = next) {
 		next = query_next(&t, q);
 		assert_int_equal(q->opened_ms, seen++);
 		query_end(&t, q);
@@ -570,11 +670,12 @@ a_spent_query_keeps_its_id(void **state)
 	(void)state;
 	q->state = QUERY_SENT;
 	q->asked = 2;
-	query_make_late(&t, q);
+	query_watch(&t, q, 1, 0);
 	query_end(&t, q);
 	assert_int_equal(q->state, QUERY_SPENT);
 	assert_ptr_equal(query_by_id(&t, id), q);
-	assert_null(query_first(&t, QUERY_LIST_LATE));
+	assert_null(query_watched(&t, 1));
+	assert_null(query_first(&t, QUERY_LIST_OPEN));
 	assert_ptr_equal(query_first(&t, QUERY_LIST_SPENT), q);
 	assert_int_equal(t.open, 0);
 	assert_int_equal(t.spent, 1);
@@ -644,6 +745,8 @@ struct reference {
 	uint8_t mark;
 	uint32_t client;
 	uint64_t order; /* place in its list: when it was appended */
+	unsigned watch; /* the watch list it is on, or QUERY_UNWATCHED, */
+	uint64_t watch_order;
 };
 
 #define CLIENTS 8u
@@ -770,7 +873,8 @@ random_open(uint64_t now)
 		;
 	for (unsigned i = 0; i < SLOTS; i++)
 		assert_false(ref[i].q != NULL && ref[i].id == q->id);
-	*r = (struct reference){q, QUERY_LIST_FRESH, q->id, (uint16_t)len, mark, by, orders++};
+	*r = (struct reference){q,	  QUERY_LIST_OPEN, q->id, (uint16_t)len, mark, by,
+				orders++, QUERY_UNWATCHED, 0};
 }
 
 static void
@@ -779,6 +883,7 @@ random_end(struct reference *r)
 	if (r->list == QUERY_LIST_SPENT)
 		return;
 	r->q->asked = chance() % 2;
+	r->watch = QUERY_UNWATCHED;
 	if (r->q->asked != 0) {
 		r->list = QUERY_LIST_SPENT;
 		r->order = orders++;
@@ -810,8 +915,48 @@ check_list(enum query_list list)
 }
 
 static void
+random_watch(struct reference *r, uint64_t now)
+{
+	if (r->list != QUERY_LIST_OPEN)
+		return;
+	r->watch = chance() % (QUERY_WATCHES + 1);
+	if (r->watch == QUERY_WATCHES) {
+		r->watch = QUERY_UNWATCHED;
+		query_unwatch(&t, r->q);
+		return;
+	}
+	r->watch_order = orders++;
+	query_watch(&t, r->q, r->watch, now);
+	assert_true(r->q->watch_ms == now);
+}
+
+static void
+check_watch(unsigned watch)
+{
+	uint64_t last = 0;
+	unsigned n = 0, expected = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		expected += ref[i].q != NULL && ref[i].watch == watch;
+	for (struct query *q = query_watched(&t, watch); q != NULL;
+	     q = q->next_watched == QUERY_NONE ? NULL : &t.slot[q->next_watched]) {
+		struct reference *r = ref_of(q);
+
+		assert_non_null(r);
+		assert_int_equal(r->watch, watch);
+		assert_int_equal(q->watch, watch);
+		assert_true(n == 0 || r->watch_order > last);
+		last = r->watch_order;
+		n++;
+	}
+	assert_int_equal(n, expected);
+}
+
+static void
 check_all(void)
 {
+	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++)
+		check_watch(watch);
 	for (int list = 0; list < QUERY_LISTS; list++)
 		check_list((enum query_list)list);
 	assert_int_equal(t.open, ref_count(false));
@@ -869,10 +1014,8 @@ random_steps_agree_with_a_plain_reference(void **state)
 			} else if (what < 14) {
 				query_free(&t, r->q);
 				r->q = NULL;
-			} else if (r->list == QUERY_LIST_FRESH) {
-				r->list = QUERY_LIST_LATE;
-				r->order = orders++;
-				query_make_late(&t, r->q);
+			} else {
+				random_watch(r, i);
 			}
 		}
 		if (i % 64 == 0)
@@ -903,12 +1046,16 @@ main(void)
 		cmocka_unit_test(the_last_eighth_is_for_who_holds_less_than_a_quarter),
 		cmocka_unit_test(before_that_nobody_is_counted),
 		cmocka_unit_test(what_is_served_does_not_count_any_more),
-		cmocka_unit_test(a_late_query_still_counts),
+		cmocka_unit_test(a_watched_query_still_counts),
 		cmocka_unit_test(all_addresses_of_an_ipv6_network_are_one_client),
 		cmocka_unit_test(neither_port_nor_connection_make_another_client),
 		cmocka_unit_test(the_last_long_places_are_kept_for_others_too),
 		cmocka_unit_test(who_shares_a_bucket_is_another_matter_in_each_run),
 		cmocka_unit_test(lists_are_in_order_of_age),
+		cmocka_unit_test(watch_lists_are_in_order_of_coming_there),
+		cmocka_unit_test(watched_again_a_query_is_last_and_on_one_list_only),
+		cmocka_unit_test(off_a_watch_list_and_off_again_is_the_same),
+		cmocka_unit_test(who_ends_is_watched_no_more),
 		cmocka_unit_test(a_query_may_be_ended_inside_a_walk),
 		cmocka_unit_test(a_query_nobody_has_is_free_at_its_end),
 		cmocka_unit_test(a_spent_query_keeps_its_id),

@@ -27,16 +27,18 @@ comes_before(const struct pool *p, unsigned a, unsigned b)
 	return x->usual < y->usual - y->usual / 8;
 }
 
-/* One round of an insertion sort from what was in force: who is neither before nor behind another stays. */
+/* An insertion sort from what was in force: each goes before the first that it comes before, though there be
+ * some alike between them; who comes before nobody stays. */
 static void
 sort(struct pool *p)
 {
 	for (unsigned i = 1; i < p->count; i++) {
 		uint8_t u = p->order[i];
-		unsigned at = i;
+		unsigned at = 0;
 
-		for (; at > 0 && comes_before(p, u, p->order[at - 1]); at--)
-			p->order[at] = p->order[at - 1];
+		while (at < i && !comes_before(p, u, p->order[at]))
+			at++;
+		memmove(&p->order[at + 1], &p->order[at], i - at);
 		p->order[at] = u;
 	}
 }

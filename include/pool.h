@@ -48,8 +48,10 @@ uint32_t pool_hedge_ms(const struct pool *p, unsigned u);
  * POOL_DOUBT_MIN_MS..POOL_DOUBT_MAX_MS. */
 uint32_t pool_doubt_ms(const struct pool *p, unsigned u);
 
-/* Whether one more hedge is within their share of all queries; true takes it. */
-bool pool_take_hedge(struct pool *p);
+/* Whether one more hedge is within their share of all queries.  pool_hedged() says that there was one, and
+ * comes only after a yes. */
+bool pool_may_hedge(const struct pool *p);
+void pool_hedged(struct pool *p);
 
 /* FASTEST: an upstream that the query at hand should be put to as well, so that its time is known; -1 = none
  * is due.  pool_explored() says that it has been, or cannot be; else it is named again. */

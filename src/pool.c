@@ -112,12 +112,15 @@ pool_doubt_ms(const struct pool *p, unsigned u)
 }
 
 bool
-pool_take_hedge(struct pool *p)
+pool_may_hedge(const struct pool *p)
 {
-	if (p->credit < POOL_HEDGE_SHARE)
-		return false;
+	return p->credit >= POOL_HEDGE_SHARE;
+}
+
+void
+pool_hedged(struct pool *p)
+{
 	p->credit = (uint16_t)(p->credit - POOL_HEDGE_SHARE);
-	return true;
 }
 
 /* ---- Looking into the others ---------------------------------------------------------------- */

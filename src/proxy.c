@@ -562,15 +562,22 @@ patience(const struct proxy *p, unsigned watch)
 	return watch == QUERY_WATCH_WAITING ? POOL_WAIT_MS : pool_hedge_ms(&p->pool, watch);
 }
 
-/* Its upstream takes long: another is asked as well, if there is one and hedges have not become many. */
+/* Its upstream takes long: another is asked as well.  If hedges have become many, or the others are down, that
+ * is looked at again later, while there is somebody left to ask. */
 static void
 hedge(struct proxy *p, struct query *q, uint64_t now)
 {
-	query_unwatch(&p->table, q);
-	if (p->ups < 2 || !pool_take_hedge(&p->pool))
+	unsigned had = (unsigned)q->asked | q->soured;
+
+	if (had + 1 == 1u << p->ups || q->tries >= tries_max(p)) {
+		query_unwatch(&p->table, q);
 		return;
-	if (offer(p, q, (unsigned)q->asked | q->hoped | q->soured, now) <= UPSTREAM_SOON)
-		p->count.hedged++;
+	}
+	query_watch(&p->table, q, q->watch, now);
+	if (!pool_may_hedge(&p->pool) || offer(p, q, had | q->hoped, now) == UPSTREAM_DOWN)
+		return;
+	pool_hedged(&p->pool);
+	p->count.hedged++;
 }
 
 uint64_t

@@ -273,6 +273,44 @@ silence_is_doubted_later_where_answers_take_longer(void **state)
 	assert_int_equal(pool_doubt_ms(&p, 0), POOL_DOUBT_MAX_MS);
 }
 
+/* ---- How many hedges -------------------------------------------------------------------------- */
+
+/* Takes hedges until there are no more. */
+static unsigned
+take_hedges(void)
+{
+	unsigned n = 0;
+
+	for (; pool_may_hedge(&p); n++)
+		pool_hedged(&p);
+	return n;
+}
+
+static void
+a_burst_of_hedges_and_then_one_in_ten_queries(void **state)
+{
+	(void)state;
+	start(POOL_ORDER, 2);
+	assert_int_equal(take_hedges(), POOL_HEDGE_BURST);
+	for (unsigned i = 1; i <= 10 * POOL_HEDGE_SHARE; i++) {
+		pool_asked(&p);
+		assert_int_equal(take_hedges(), i % POOL_HEDGE_SHARE == 0);
+	}
+}
+
+static void
+queries_without_hedges_save_up_no_more_than_a_burst(void **state)
+{
+	(void)state;
+	start(POOL_ORDER, 2);
+	for (unsigned i = 0; i < 100000; i++)
+		pool_asked(&p);
+	assert_int_equal(take_hedges(), POOL_HEDGE_BURST);
+	for (unsigned i = 0; i < 100000; i++)
+		pool_asked(&p);
+	assert_int_equal(take_hedges(), POOL_HEDGE_BURST);
+}
+
 /* ---- Looking into the others ------------------------------------------------------------------ */
 
 static void
@@ -331,6 +369,8 @@ main(void)
 		cmocka_unit_test(an_answer_after_hours_counts_as_the_longest_there_is),
 		cmocka_unit_test(a_hedge_is_due_after_three_times_the_usual_within_bounds),
 		cmocka_unit_test(silence_is_doubted_later_where_answers_take_longer),
+		cmocka_unit_test(a_burst_of_hedges_and_then_one_in_ten_queries),
+		cmocka_unit_test(queries_without_hedges_save_up_no_more_than_a_burst),
 		cmocka_unit_test(order_looks_into_nobody_and_one_alone_neither),
 		cmocka_unit_test(each_but_the_first_is_looked_into_in_turn),
 	};

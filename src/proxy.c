@@ -600,6 +600,8 @@ proxy_tick(struct proxy *p, uint64_t now)
 {
 	struct query *q;
 
+	while ((q = query_first(&p->table, QUERY_LIST_OPEN)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
+		fail(p, q, now);
 	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++)
 		while ((q = query_watched(&p->table, watch)) != NULL &&
 		       q->watch_ms + patience(p, watch) <= now) {
@@ -608,6 +610,4 @@ proxy_tick(struct proxy *p, uint64_t now)
 			else
 				find_upstream(p, q, q->hoped, now);
 		}
-	while ((q = query_first(&p->table, QUERY_LIST_OPEN)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
-		fail(p, q, now);
 }

@@ -1060,6 +1060,8 @@ a_leap_of_time_fails_what_is_overdue(void **state)
 	proxy_tick(&world.proxy, world.now);
 	world_check();
 	assert_int_equal(count()->failed, 10);
+	assert_int_equal(world.up[1].offered, 0); /* nobody waits for that any more */
+	assert_int_equal(count()->hedged, 0);
 	assert_true(proxy_deadline(&world.proxy) == UINT64_MAX);
 }
 

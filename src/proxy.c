@@ -551,6 +551,7 @@ proxy_lost(struct proxy *p, struct upstream *up, uint64_t now)
 		next = query_next(&p->table, q);
 		lose(p, q, up, now);
 	}
+	pool_doubt(&p->pool, up->index, false); /* it has no questions to be silent about */
 }
 
 /* ---- Time ----------------------------------------------------------------------------------- */

@@ -690,6 +690,37 @@ a_hundred_open_questions_survive_one_loss(void **state)
 	assert_int_equal(count()->again, 100);
 }
 
+/* Nothing else would tell that it is well again: nobody asks it while the next one answers. */
+static void
+whose_silent_connection_is_lost_is_preferred_again(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[0].taken, 1);
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[0].taken, 1); /* what it had is with the other one */
+	ask(&world.udp, 1, 3, "example.com");
+	assert_int_equal(world.up[0].taken, 2);
+}
+
+/* As long as it is the first loss, the rest of the connection's questions must not be handed over in vain. */
+static void
+what_is_lost_goes_to_others_before_who_was_silent(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
+	world_suspect(0, false);
+	world.up[2].verdict = UPSTREAM_TAKEN;
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[2].count, 1);
+	assert_int_equal(world.up[0].taken, 1);
+}
+
 /* ---- A second upstream is asked as well ------------------------------------------------------- */
 
 static void
@@ -1697,6 +1728,8 @@ main(void)
 		cmocka_unit_test(tries_are_bounded),
 		cmocka_unit_test(a_loss_touches_only_what_that_upstream_had),
 		cmocka_unit_test(a_hundred_open_questions_survive_one_loss),
+		cmocka_unit_test(whose_silent_connection_is_lost_is_preferred_again),
+		cmocka_unit_test(what_is_lost_goes_to_others_before_who_was_silent),
 		cmocka_unit_test(hedge_asks_the_second_upstream),
 		cmocka_unit_test(with_one_upstream_nothing_is_hedged),
 		cmocka_unit_test(a_hedged_query_outlives_one_loss),

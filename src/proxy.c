@@ -523,7 +523,8 @@ proxy_kept(struct proxy *p, const struct upstream *up)
 			q->hoped = (uint16_t)(q->hoped & ~bit(up));
 }
 
-/* up no longer has q.  Another may have it still; else it is offered again, while it has tries left. */
+/* up no longer has q.  Another may have it still; else it is offered again, while it has tries left: the second
+ * time to others first, because it may be this question that ends connections. */
 static void
 lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 {
@@ -533,7 +534,9 @@ lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 	q->hoped = (uint16_t)(q->hoped & ~bit(up));
 	if (q->asked != 0)
 		return;
-	find_upstream(p, q, 0, now);
+	q->state = QUERY_WAITING;
+	if (q->tries < 2 || offer(p, q, bit(up) | q->soured, now) > UPSTREAM_SOON)
+		find_upstream(p, q, 0, now);
 }
 
 void

@@ -659,6 +659,54 @@ tries_are_bounded(void **state)
 	assert_int_equal(count()->again, 2);
 }
 
+/* Once by each upstream, and once again: though the first loses it each time and takes it each time. */
+static void
+a_question_that_ends_connections_is_asked_of_all(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	for (int i = 0; world.udp.replies == 0 && i < 20; i++)
+		for (unsigned u = 0; u < 3; u++)
+			if (world.up[u].count > 0) {
+				world_lost(u, UPSTREAM_TAKEN);
+				break;
+			}
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(world.up[0].taken + world.up[1].taken + world.up[2].taken, 4);
+	/* Where all others are down it is the same one again. */
+	world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 2, "example.com");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(world.up[0].count, 1);
+		world_lost(0, UPSTREAM_TAKEN);
+	}
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 2, DNS_NOERROR, 1);
+}
+
+static void
+lost_twice_it_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[0].count, 1);
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	/* That one has to connect first. */
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 2, "example.com");
+	world_lost(0, UPSTREAM_TAKEN);
+	world_lost(0, UPSTREAM_TAKEN);
+	world_ready(1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 2);
+}
+
 static void
 a_loss_touches_only_what_that_upstream_had(void **state)
 {
@@ -706,7 +754,6 @@ whose_silent_connection_is_lost_is_preferred_again(void **state)
 	assert_int_equal(world.up[0].taken, 2);
 }
 
-/* As long as it is the first loss, the rest of the connection's questions must not be handed over in vain. */
 static void
 what_is_lost_goes_to_others_before_who_was_silent(void **state)
 {
@@ -1726,6 +1773,8 @@ main(void)
 		cmocka_unit_test(asked_again_it_is_the_same_question_with_the_same_id),
 		cmocka_unit_test(a_connection_that_hands_over_goes_to_the_next_upstream),
 		cmocka_unit_test(tries_are_bounded),
+		cmocka_unit_test(a_question_that_ends_connections_is_asked_of_all),
+		cmocka_unit_test(lost_twice_it_goes_to_the_next_upstream),
 		cmocka_unit_test(a_loss_touches_only_what_that_upstream_had),
 		cmocka_unit_test(a_hundred_open_questions_survive_one_loss),
 		cmocka_unit_test(whose_silent_connection_is_lost_is_preferred_again),

@@ -71,10 +71,10 @@ void proxy_forget(struct proxy *p, const struct origin *gone);
 
 /* News from an upstream; transports say them from their own step() only, after they have put their
  * own state in order.  answer: a message came (msg is borrowed; it may be anything).  ready: it
- * takes questions again.  suspect: it is silent with questions open; they may still be answered, but go
- * to others now, and, when its connection is being replaced, where there are no others to itself once more
- * when it is ready.  kept: it was not replaced after all, so they do not.  lost: whatever it had taken and not
- * answered will not be answered. */
+ * takes questions again.  suspect: it is silent with questions open; they may still be answered, but those
+ * that nobody has who speaks go to others now, and, when its connection is being replaced, all that no other
+ * took now to itself once more when it is ready.  kept: it was not replaced after all, so they do not.  lost:
+ * whatever it had taken and not answered will not be answered. */
 void proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t len, uint64_t now);
 void proxy_ready(struct proxy *p, struct upstream *up, uint64_t now);
 void proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now);

@@ -391,8 +391,18 @@ is_sour(const struct edns_answer *a)
 	       !(a->ede >= EDE_BLOCKED && a->ede <= EDE_FILTERED);
 }
 
-/* A sour answer is kept in mind while others have the query, or one of them takes it.  Returns false when
- * nobody does: then it is passed on. */
+/* Whether an upstream has it that is not silent. */
+static bool
+in_good_hands(const struct proxy *p, const struct query *q)
+{
+	for (unsigned i = 0; i < p->ups; i++)
+		if ((q->asked & bit(p->up[i])) != 0 && !p->pool.member[i].doubted)
+			return true;
+	return false;
+}
+
+/* A sour answer is kept in mind while others have the query that are not silent, or one more takes it.  Returns
+ * false when nobody does: then it is passed on. */
 static bool
 ask_another(struct proxy *p, struct query *q, const struct upstream *up, const struct edns_answer *a,
 	    uint64_t now)
@@ -404,12 +414,14 @@ ask_another(struct proxy *p, struct query *q, const struct upstream *up, const s
 		q->sour_ede = (int16_t)a->ede;
 	}
 	q->soured = (uint16_t)(q->soured | bit(up));
-	if (q->asked != 0)
+	if (in_good_hands(p, q))
 		return true;
-	q->state = QUERY_WAITING;
-	q->hoped = 0;
-	query_unwatch(&p->table, q);
-	taken = offer(p, q, q->soured, now) <= UPSTREAM_SOON;
+	if (q->asked == 0) {
+		q->state = QUERY_WAITING;
+		q->hoped = 0;
+		query_unwatch(&p->table, q);
+	}
+	taken = offer(p, q, q->asked | q->soured, now) <= UPSTREAM_SOON;
 	p->count.soured += taken;
 	return taken;
 }
@@ -455,6 +467,7 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
 	}
 	q->asked = (uint16_t)(q->asked & ~bit(up));
+	q->hoped = (uint16_t)(q->hoped & ~bit(up));
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
 		if (q->asked == 0)
@@ -510,9 +523,15 @@ void
 proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now)
 {
 	pool_doubt(&p->pool, up->index, true);
-	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = query_next(&p->table, q))
-		if (q->asked == bit(up) && offer(p, q, q->asked | q->soured, now) != UPSTREAM_TAKEN && replaced)
+	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL;
+	     q = query_next(&p->table, q)) {
+		if ((q->asked & bit(up)) == 0)
+			continue;
+		if (!in_good_hands(p, q) && offer(p, q, q->asked | q->soured, now) == UPSTREAM_TAKEN)
+			continue;
+		if (replaced)
 			q->hoped = (uint16_t)(q->hoped | bit(up));
+	}
 }
 
 void

@@ -865,6 +865,244 @@ hedge_does_not_ask_the_same_upstream_twice(void **state)
 	assert_int_equal(world.up[1].count, 1);
 }
 
+/* ---- Upstreams that are silent ---------------------------------------------------------------- */
+
+static void
+questions_of_a_silent_upstream_go_to_the_next_at_once(void **state)
+{
+	(void)state;
+	world_start(128, 3);
+	for (unsigned i = 0; i < 100; i++)
+		ask(&world.udp, i, i, "example.com");
+	world_suspect(0, false);
+	assert_int_equal(world.up[1].count, 100);
+	assert_int_equal(world.up[2].count, 0);
+	assert_int_equal(world.udp.replies, 0);
+	/* Though hedges are few. */
+	assert_int_equal(count()->hedged, 0);
+	assert_int_equal(count()->again, 100);
+	/* New ones go there too, and whoever answers first is the one. */
+	ask(&world.udp, 101, 101, "example.com");
+	assert_int_equal(world.up[1].count, 101);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 0, 0, DNS_NOERROR, 1);
+	answer(1, 1, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+}
+
+static void
+an_answer_ends_the_doubt(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	assert_true(world.proxy.pool.member[0].doubted);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_true(world.proxy.pool.member[0].doubted);
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+	answer(0, 0, DNS_NOERROR, 1); /* late, but it speaks */
+	assert_int_equal(count()->late, 1);
+	assert_false(world.proxy.pool.member[0].doubted);
+	ask(&world.udp, 1, 3, "example.com");
+	assert_int_equal(world.up[0].count, 1);
+}
+
+static void
+ready_ends_the_doubt(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, true);
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[0].taken, 1);
+	world_ready(0);
+	ask(&world.udp, 1, 3, "example.com");
+	assert_int_equal(world.up[0].taken, 2);
+}
+
+/* A stranger's octets are no sign of life. */
+static void
+a_stranger_ends_no_doubt(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	made_init(&a, dns_id(world.up[0].sent[0].msg) ^ 1u, DNS_QR);
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(count()->strangers, 1);
+	assert_true(world.proxy.pool.member[0].doubted);
+}
+
+/* RFC 7766 section 6.2.1: the same ID is not sent twice on one connection. */
+static void
+on_a_connection_that_stays_nothing_is_sent_twice(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+static void
+on_a_connection_that_takes_over_it_is_asked_once_more(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, true);
+	assert_int_equal(world.up[0].taken, 1);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 2);
+	/* But no more than that. */
+	world_suspect(0, true);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 2);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	/* The other's answer is one to nothing. */
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->strangers, 1);
+	assert_int_equal(world.udp.replies, 1);
+}
+
+static void
+who_is_kept_is_not_asked_once_more(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, true);
+	ask(&world.udp, 2, 2, "example.org"); /* this one waits for the connection */
+	world_kept(0);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 2);
+	answer(0, 0, DNS_NOERROR, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 2);
+}
+
+/* The next one has to connect first: whoever is ready first gets it. */
+static void
+a_suspected_question_goes_to_whoever_is_ready_first(void **state)
+{
+	(void)state;
+	for (unsigned first = 0; first < 2; first++) {
+		world_start(64, 2);
+		world.up[1].verdict = first == 0 ? UPSTREAM_SOON : UPSTREAM_MAYBE;
+		ask(&world.udp, 1, 1, "example.com");
+		world_suspect(0, true);
+		world.up[0].count = 0;
+		world_ready(first);
+		assert_int_equal(world.up[first].count, 1);
+		world_ready(1 - first);
+		assert_int_equal(world.up[0].count + world.up[1].count, 1);
+		answer(first, 0, DNS_NOERROR, 1);
+		assert_int_equal(count()->answered, 1);
+	}
+}
+
+/* A new address, and all connections are dead.  The question was hedged before that was known: it must not
+ * count on one silent connection because another has it too. */
+static void
+a_question_that_two_silent_upstreams_have_is_asked_anew(void **state)
+{
+	(void)state;
+	/* The first one is replaced before the second is even suspected. */
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[1].count, 1);
+	world_pass(200);
+	world.up[0].count = 0;
+	world_suspect(0, true);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	/* Both are suspected, and a third is there. */
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	world_suspect(0, false);
+	assert_int_equal(world.up[2].count, 0);
+	world_suspect(1, false);
+	assert_int_equal(world.up[2].count, 1);
+	answer(2, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* While one that has it speaks, and its connection stays, there is nothing to be done. */
+static void
+a_question_in_good_hands_is_not_moved(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[1].count, 1);
+	world_suspect(0, false);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken + world.up[1].taken + world.up[2].taken, 2);
+}
+
+/* It hopes for the connection that takes over, but is answered by the one before. */
+static void
+whose_answer_came_gets_no_question_more(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	world.up[2].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	world_suspect(0, true);
+	answer(0, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(world.udp.replies, 0);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* One is silent and the other cannot help: no waiting for the first until the deadline. */
+static void
+a_sour_answer_does_not_wait_for_a_silent_upstream(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	answer(1, 0, DNS_SERVFAIL, 0);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(world.proxy.table.spent, 1);
+	/* A third is asked. */
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	answer(1, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[2].count, 1);
+	answer(2, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+	/* It has to connect first, and the silent one was not that silent. */
+	world_start(64, 3);
+	world.up[2].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_suspect(0, false);
+	answer(1, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(world.udp.replies, 0);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+}
+
 /* Asks so many queries, answered at once: what they save up for hedges can be used up. */
 static void
 use_up_hedges(void)
@@ -1785,6 +2023,18 @@ main(void)
 		cmocka_unit_test(hedge_reaches_an_upstream_that_has_to_connect_first),
 		cmocka_unit_test(hedge_goes_to_whoever_is_ready_first),
 		cmocka_unit_test(hedge_does_not_ask_the_same_upstream_twice),
+		cmocka_unit_test(questions_of_a_silent_upstream_go_to_the_next_at_once),
+		cmocka_unit_test(an_answer_ends_the_doubt),
+		cmocka_unit_test(ready_ends_the_doubt),
+		cmocka_unit_test(a_stranger_ends_no_doubt),
+		cmocka_unit_test(on_a_connection_that_stays_nothing_is_sent_twice),
+		cmocka_unit_test(on_a_connection_that_takes_over_it_is_asked_once_more),
+		cmocka_unit_test(who_is_kept_is_not_asked_once_more),
+		cmocka_unit_test(a_suspected_question_goes_to_whoever_is_ready_first),
+		cmocka_unit_test(a_question_that_two_silent_upstreams_have_is_asked_anew),
+		cmocka_unit_test(a_question_in_good_hands_is_not_moved),
+		cmocka_unit_test(whose_answer_came_gets_no_question_more),
+		cmocka_unit_test(a_sour_answer_does_not_wait_for_a_silent_upstream),
 		cmocka_unit_test(hedges_are_a_burst_and_one_in_ten_queries),
 		cmocka_unit_test(who_gets_no_hedge_at_once_gets_one_later),
 		cmocka_unit_test(what_cannot_be_hedged_uses_nothing_up),

@@ -259,15 +259,15 @@ static void
 explore(struct proxy *p, struct query *q, uint64_t now)
 {
 	int u = pool_explore(&p->pool, now);
-	enum upstream_verdict verdict;
+	struct upstream *up;
 
-	if (u == -1 || q->asked == 0 || (q->asked & bit(p->up[u])) != 0)
+	if (u == -1 || q->asked == 0)
 		return;
-	verdict = send_to(p, q, p->up[u], now);
-	if (verdict == UPSTREAM_TAKEN || verdict == UPSTREAM_DOWN)
-		pool_explored(&p->pool, now);
+	up = p->up[u];
+	if ((q->asked & bit(up)) == 0 && send_to(p, q, up, now) != UPSTREAM_TAKEN && (q->hoped & bit(up)) != 0)
+		q->hoped = (uint16_t)(q->hoped & ~bit(up)); /* a later query will be its measure */
 	else
-		q->hoped = (uint16_t)(q->hoped & ~bit(p->up[u])); /* a later query will be its measure */
+		pool_explored(&p->pool, now);
 }
 
 static bool

@@ -597,6 +597,152 @@ an_upstream_that_cannot_connect_hands_on_to_the_next(void **state)
 	assert_int_equal(count()->again, 0);
 }
 
+/* ---- The fastest ------------------------------------------------------------------------------ */
+
+/* Asks, lets the upstreams answer after so many ms each, as far as they were asked, and waits until all could
+ * have.  Returns who were asked, as bits. */
+static unsigned
+ask_and_answer(const unsigned *ms)
+{
+	unsigned asked = 0, slowest = 0;
+
+	ask(&world.udp, 1, 1, "example.com");
+	for (unsigned u = 0; u < world.proxy.ups; u++) {
+		asked |= (unsigned)(world.up[u].count > 0) << u;
+		slowest = ms[u] > slowest ? ms[u] : slowest;
+	}
+	for (unsigned t = 0; t <= slowest; t++) {
+		for (unsigned u = 0; u < world.proxy.ups; u++)
+			if (ms[u] == t && world.up[u].count > 0)
+				answer(u, 0, DNS_NOERROR, 1);
+		world_pass(1);
+	}
+	return asked;
+}
+
+static void
+the_fastest_is_found_and_asked(void **state)
+{
+	static const unsigned ms[] = {60, 40, 20};
+
+	(void)state;
+	world_start_with(64, 3, POOL_FASTEST);
+	/* The first question tells of the first two, the second of the third. */
+	assert_int_equal(ask_and_answer(ms), 3);
+	assert_int_equal(ask_and_answer(ms), 2);
+	world_pass(POOL_EXPLORE_MS);
+	assert_int_equal(ask_and_answer(ms), 6);
+	assert_int_equal(ask_and_answer(ms), 4);
+	assert_int_equal(count()->answered, 4);
+	assert_int_equal(count()->late, 2); /* measured as well */
+	/* It is no hedge, and takes nothing from them. */
+	assert_int_equal(count()->hedged, 0);
+	assert_int_equal(world.proxy.pool.credit, POOL_HEDGE_BURST * POOL_HEDGE_SHARE);
+}
+
+static void
+the_others_are_looked_into_now_and_then(void **state)
+{
+	static const unsigned slow[] = {20, 60, 60}, quick[] = {20, 60, 10};
+	unsigned both = 0;
+
+	(void)state;
+	world_start_with(64, 3, POOL_FASTEST);
+	for (unsigned i = 0; i < 1000; i++) {
+		unsigned asked = ask_and_answer(slow);
+
+		assert_true((asked & 1) != 0);
+		both += asked != 1;
+	}
+	assert_in_range(both, 61 * 1000 / POOL_EXPLORE_MS, 61 * 1000 / POOL_EXPLORE_MS + 2);
+	/* One has become faster: found within two turns and a few answers. */
+	for (unsigned i = 0; i < 12000 && world.proxy.pool.order[0] != 2; i++)
+		ask_and_answer(quick);
+	assert_int_equal(world.proxy.pool.order[0], 2);
+}
+
+static void
+order_looks_into_nobody(void **state)
+{
+	static const unsigned ms[] = {60, 40, 20};
+
+	(void)state;
+	world_start(64, 3);
+	for (unsigned i = 0; i < 200; i++)
+		assert_int_equal(ask_and_answer(ms), 1);
+}
+
+/* The first query makes it connect, and a later one measures it. */
+static void
+who_has_to_connect_first_is_looked_into_by_a_later_query(void **state)
+{
+	(void)state;
+	world_start_with(64, 3, POOL_FASTEST);
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].offered, 1);
+	world.up[1].verdict = UPSTREAM_MAYBE;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].offered, 2);
+	world_ready(1); /* they do not go there now: nobody waits for that */
+	assert_int_equal(world.up[1].count, 0);
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+	assert_int_equal(world.up[2].offered, 0);
+}
+
+static void
+who_is_down_is_passed_over(void **state)
+{
+	(void)state;
+	world_start_with(64, 3, POOL_FASTEST);
+	world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].offered, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	answer(0, 0, DNS_NOERROR, 1);
+	world_pass(POOL_EXPLORE_MS);
+	ask(&world.udp, 1, 3, "example.com");
+	assert_int_equal(world.up[1].offered, 1);
+	assert_int_equal(world.up[2].count, 1);
+}
+
+/* The fastest is down, and its deputy is asked anyway: it is the third one's turn. */
+static void
+who_is_asked_anyway_is_looked_into_by_that(void **state)
+{
+	static const unsigned ms[] = {10, 60, 20};
+
+	(void)state;
+	world_start_with(64, 3, POOL_FASTEST);
+	ask_and_answer(ms);
+	assert_int_equal(world.proxy.pool.order[1], 1);
+	world_pass(2 * POOL_EXPLORE_MS);
+	world.proxy.pool.explored = 0;
+	world.up[0].verdict = UPSTREAM_DOWN;
+	assert_int_equal(ask_and_answer(ms), 2);
+	world_pass(POOL_EXPLORE_MS);
+	assert_int_equal(ask_and_answer(ms), 6);
+	assert_int_equal(ask_and_answer(ms), 4);
+}
+
+/* Nothing waits on its account, and it is a try like any other. */
+static void
+a_query_that_looks_into_another_waits_for_one_answer(void **state)
+{
+	(void)state;
+	world_start_with(64, 2, POOL_FASTEST);
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[0].count + world.up[1].count, 2);
+	assert_int_equal(count()->again, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	answer(0, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->late, 1);
+	assert_int_equal(world.udp.replies, 1);
+}
+
 /* ---- Lost connections ------------------------------------------------------------------------- */
 
 static void
@@ -2007,6 +2153,13 @@ main(void)
 		cmocka_unit_test(an_upstream_that_takes_no_more_is_not_pressed),
 		cmocka_unit_test(a_query_waits_when_all_are_down_and_goes_to_who_comes_back),
 		cmocka_unit_test(an_upstream_that_cannot_connect_hands_on_to_the_next),
+		cmocka_unit_test(the_fastest_is_found_and_asked),
+		cmocka_unit_test(the_others_are_looked_into_now_and_then),
+		cmocka_unit_test(order_looks_into_nobody),
+		cmocka_unit_test(who_has_to_connect_first_is_looked_into_by_a_later_query),
+		cmocka_unit_test(who_is_down_is_passed_over),
+		cmocka_unit_test(who_is_asked_anyway_is_looked_into_by_that),
+		cmocka_unit_test(a_query_that_looks_into_another_waits_for_one_answer),
 		cmocka_unit_test(a_lost_connection_is_asked_again_once),
 		cmocka_unit_test(asked_again_it_is_the_same_question_with_the_same_id),
 		cmocka_unit_test(a_connection_that_hands_over_goes_to_the_next_upstream),

@@ -227,11 +227,13 @@ class UnkindDot:
     handler(connection)   after the handshake; or before it with raw=True
     context               TLS settings, see server_context()
     accepting=False       the kernel takes connections, nobody accepts them
+    connect               makes what a handler is given: Connection, or one with TLS of its own
     """
 
     def __init__(self, context, handler=serve, name="dns.test", host="127.0.0.1", port=0, raw=False,
-                 accepting=True, backlog=64):
+                 accepting=True, backlog=64, connect=Connection):
         self.context, self.handler, self.name = context, handler, name
+        self.connect = connect
         self.raw, self.backlog = raw, backlog
         self.connections = []
         self.queries = []
@@ -258,7 +260,7 @@ class UnkindDot:
             except OSError:
                 return
             with self._lock:
-                connection = Connection(self, sock, len(self.connections))
+                connection = self.connect(self, sock, len(self.connections))
                 self.connections.append(connection)
                 self._lock.notify_all()
             self._start(self._handle, connection)

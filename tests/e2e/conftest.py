@@ -138,6 +138,12 @@ def stage(ca, leaf, tmp_path_factory):
     stage.end()
 
 
+@pytest.fixture(scope="session")
+def new_stage(ca, leaf, tmp_path_factory):
+    """For those who end their stages themselves (see trials.py)."""
+    return lambda: Stage(ca, leaf, tmp_path_factory)
+
+
 @pytest.fixture(scope="class")
 def class_stage(ca, leaf, tmp_path_factory):
     """For tests that share what took long."""

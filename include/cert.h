@@ -33,6 +33,8 @@ struct cert_facts {
 	struct cert_part san;		    /* subjectAltName: its GeneralName elements; len 0 = none */
 	bool has_san;			    /* a subjectAltName extension */
 	bool has_eku;			    /* an extendedKeyUsage extension: */
+	bool has_key_usage;		    /* a keyUsage extension: */
+	bool may_sign;			    /* with digitalSignature */
 	bool has_name_constraints;	    /* critical or not */
 	bool server_auth;		    /* it allows serverAuth (or any usage) */
 };

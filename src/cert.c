@@ -158,6 +158,7 @@ read_validity(struct der *tbs, struct cert_facts *facts)
 /* ---- Extensions ----------------------------------------------------------------------------- */
 
 #define OID_BASIC "\x55\x1d\x13"
+#define OID_KEY_USAGE "\x55\x1d\x0f"
 #define OID_SAN "\x55\x1d\x11"
 #define OID_NAME_CONSTRAINTS "\x55\x1d\x1e"
 #define OID_EKU "\x55\x1d\x25"
@@ -169,7 +170,7 @@ read_eku(struct der value, struct cert_facts *facts)
 {
 	struct element list, e;
 
-	if (next_of(&value, DER_SEQUENCE, &list) == -1)
+	if (facts->has_eku || next_of(&value, DER_SEQUENCE, &list) == -1)
 		return -1;
 	facts->has_eku = true;
 	while (list.body.left > 0) {
@@ -178,6 +179,19 @@ read_eku(struct der value, struct cert_facts *facts)
 		if (is_oid(&e, OID_SERVER, 8) || is_oid(&e, OID_ANY_EKU, 4))
 			facts->server_auth = true;
 	}
+	return 0;
+}
+
+/* KeyUsage ::= BIT STRING; the first bit is digitalSignature, and in front is the number of unused ones. */
+static int
+read_key_usage(struct der value, struct cert_facts *facts)
+{
+	struct element bits;
+
+	if (facts->has_key_usage || next_of(&value, DER_BITS, &bits) == -1)
+		return -1;
+	facts->has_key_usage = true;
+	facts->may_sign = bits.body.left >= 2 && (bits.body.at[1] & 0x80) != 0;
 	return 0;
 }
 
@@ -222,6 +236,8 @@ read_extension(const uint8_t *der, struct der ext, struct cert_facts *facts)
 		return read_san(der, value.body, facts);
 	if (is_oid(&oid, OID_NAME_CONSTRAINTS, 3))
 		facts->has_name_constraints = true;
+	if (is_oid(&oid, OID_KEY_USAGE, 3))
+		return read_key_usage(value.body, facts);
 	if (is_oid(&oid, OID_BASIC, 3))
 		return read_basic(value.body, facts);
 	return is_oid(&oid, OID_EKU, 3) ? read_eku(value.body, facts) : 0;

@@ -149,7 +149,8 @@ anchor_is_pinned(const struct verify *v, const struct cert_facts *facts)
 
 /* RFC 8310 section 8.1: only subjectAltName counts, the library would fall back on the CN.
  * RFC 5280 section 4.2.1.12: an EKU that does not name servers means it is for something else; in a
- * CA's certificate that goes for all it signs.  Section 4.2.1.10: name constraints bind, and the
+ * CA's certificate that goes for all it signs.  RFC 5246 section 7.4.2: the server's key signs its part of the
+ * key exchange; the library takes contentCommitment for that as well.  Section 4.2.1.10: name constraints bind, and the
  * library, which refuses critical ones, does not look at others. */
 static enum refusal
 judge(const struct verify *v, const struct cert_facts *facts)
@@ -164,6 +165,8 @@ judge(const struct verify *v, const struct cert_facts *facts)
 		return REFUSAL_NONE;
 	if (facts->has_eku && !facts->server_auth)
 		return REFUSAL_NOT_SERVER;
+	if (v->index == 0 && facts->has_key_usage && !facts->may_sign)
+		return REFUSAL_KEY_USAGE;
 	return facts->has_name_constraints ? REFUSAL_CONSTRAINED : REFUSAL_NONE;
 }
 
@@ -372,6 +375,8 @@ refusal_words(enum refusal refusal)
 		return "pin is of an issuer: a hostname is needed as well";
 	case REFUSAL_CONSTRAINED:
 		return "certificate chain holds name constraints, which are not supported";
+	case REFUSAL_KEY_USAGE:
+		return "certificate's key usage does not allow this";
 	case REFUSAL_NOT_SERVER:
 		return "certificate is not for servers (extended key usage)";
 	default:

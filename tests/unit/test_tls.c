@@ -878,7 +878,7 @@ what_is_no_tls_is_said_in_words(void **state)
 	feed_words("\x15\x03\x03\0\2\2\x28", 7,
 		   "no common cipher suite (TLS 1.2, ECDHE with AES-GCM or ChaCha20)");
 	feed_words("\x15\x03\x03\0\2\2\x70", 7, "server ended it with TLS alert 112");
-	feed_words("\x16\x03\x03\xff\xff", 5, "server sent an oversized record");
+	feed_words("\x16\x03\x03\xff\xff", 5, "server sent an oversized record, or one that is too short");
 }
 
 static void

@@ -597,6 +597,552 @@ an_upstream_that_cannot_connect_hands_on_to_the_next(void **state)
 	assert_int_equal(count()->again, 0);
 }
 
+/* ---- Waiting ---------------------------------------------------------------------------------- */
+
+static void
+who_waits_for_a_connection_is_offered_to_the_next_after_a_while(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_WAIT_MS - 1);
+	assert_int_equal(world.up[1].offered, 0);
+	world_pass(1);
+	assert_int_equal(world.up[1].offered, 1);
+	assert_int_equal(world.up[0].offered, 1);
+	world_pass(POOL_WAIT_MS - 1);
+	assert_int_equal(world.up[2].offered, 0);
+	world_pass(1);
+	assert_int_equal(world.up[2].count, 1);
+	assert_int_equal(count()->again, 0);
+	/* One has it: the others need not hurry. */
+	world_ready(0);
+	world_ready(1);
+	assert_int_equal(world.up[0].count + world.up[1].count, 0);
+}
+
+static void
+an_upstream_that_failed_before_is_not_waited_for_alone(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 0);
+	/* Nor where the next one has to connect as well: the first that is ready gets it. */
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 2, "example.com");
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	world_ready(1);
+	assert_int_equal(world.up[1].count, 1);
+}
+
+/* It was down when the query came, and the one that is hoped for may never connect. */
+static void
+who_hopes_for_one_that_failed_before_is_offered_to_others_too(void **state)
+{
+	(void)state;
+	for (int verdict = UPSTREAM_SOON; verdict <= UPSTREAM_MAYBE; verdict++) {
+		world_start(64, 2);
+		world.up[0].verdict = (enum upstream_verdict)verdict;
+		world.up[1].verdict = UPSTREAM_DOWN;
+		ask(&world.udp, 1, 1, "example.com");
+		world_pass(POOL_WAIT_MS + POOL_WAIT_MS / 2);
+		world_ready(1);
+		world_pass(POOL_WAIT_MS);
+		assert_int_equal(world.up[1].count, 1);
+		answer(1, 0, DNS_NOERROR, 1);
+		assert_int_equal(count()->answered, 1);
+		assert_int_equal(world.up[0].wakes + world.up[1].wakes, 0);
+	}
+}
+
+static void
+while_all_are_down_who_waits_tries_again_now_and_then(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	for (unsigned i = 1; i * POOL_WAIT_MS < QUERY_TIMEOUT_MS; i++) {
+		unsigned before = world.up[0].offered;
+
+		world_pass(POOL_WAIT_MS - 1);
+		assert_int_equal(world.up[0].offered, before);
+		world_pass(1);
+		assert_true(world.up[0].offered > before);
+	}
+	world.up[1].verdict = UPSTREAM_TAKEN;
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+}
+
+/* Ready, it says, but when it comes to it it is down again: nobody is stranded. */
+static void
+an_upstream_that_is_ready_and_then_is_not_strands_nobody(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	world.up[0].verdict = UPSTREAM_DOWN;
+	proxy_ready(&world.proxy, &world.up[0].up, world.now);
+	world_check();
+	world.up[1].verdict = UPSTREAM_TAKEN;
+	world_pass(POOL_WAIT_MS);
+	assert_int_equal(world.up[1].count, 1);
+}
+
+/* ---- Rests cut short -------------------------------------------------------------------------- */
+
+static unsigned
+wakes(void)
+{
+	unsigned n = 0;
+
+	for (unsigned u = 0; u < world.proxy.ups; u++)
+		n += world.up[u].wakes;
+	return n;
+}
+
+static void
+all_down(void)
+{
+	for (unsigned u = 0; u < world.proxy.ups; u++)
+		world.up[u].verdict = UPSTREAM_DOWN;
+}
+
+static void
+while_all_rest_a_query_wakes_one(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	all_down();
+	world.up[0].woken = UPSTREAM_TAKEN;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[0].wakes, 1);
+	assert_int_equal(world.up[0].count, 1);
+	world_pass(pool_hedge_ms(&world.proxy.pool, 0));
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	/* It has to connect first. */
+	world_pass(POOL_WAKE_MS);
+	all_down();
+	world.up[0].woken = UPSTREAM_MAYBE;
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[0].wakes, 2);
+	world_ready(0);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 2);
+}
+
+static void
+one_is_woken_once_a_second_at_most_and_in_turn(void **state)
+{
+	(void)state;
+	world_start(512, 3);
+	all_down();
+	for (unsigned i = 0; i < 300; i++) {
+		ask(&world.udp, i, i, "example.com");
+		world_pass(20);
+	}
+	/* world_wake() has seen to the second between them. */
+	assert_in_range(wakes(), 6, 7);
+	for (unsigned u = 0; u < 3; u++)
+		assert_in_range(world.up[u].wakes, 2, 3);
+}
+
+static void
+a_single_query_that_waits_wakes_them_one_after_the_other(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	all_down();
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(wakes(), 1);
+	world_pass(POOL_WAKE_MS - 1);
+	assert_int_equal(wakes(), 1);
+	world_pass(POOL_WAIT_MS);
+	assert_int_equal(wakes(), 2);
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_int_equal(wakes(), 1 + QUERY_TIMEOUT_MS / (3 * POOL_WAIT_MS));
+	for (unsigned u = 0; u < 3; u++)
+		assert_in_range(world.up[u].wakes, 1, 2);
+	assert_int_equal(count()->failed, 1);
+}
+
+static void
+nobody_is_woken_while_another_may_help(void **state)
+{
+	static const enum upstream_verdict helps[] = {UPSTREAM_TAKEN, UPSTREAM_SOON, UPSTREAM_MAYBE};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		world_start(64, 3);
+		all_down();
+		world.up[2].verdict = helps[i];
+		ask(&world.udp, 1, 1, "example.com");
+		world_pass(QUERY_TIMEOUT_MS);
+		assert_int_equal(wakes(), 0);
+	}
+}
+
+static void
+without_any_upstream_it_is_servfail_in_time(void **state)
+{
+	(void)state;
+	world_start(64, 0);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->failed, 1);
+}
+
+/* ---- SERVFAIL and REFUSED --------------------------------------------------------------------- */
+
+/* With an Extended DNS Error, and a text to it. */
+static void
+answer_with_error(unsigned up, unsigned rcode, unsigned code)
+{
+	struct world_sent s = world_take(up, 0);
+	uint8_t ede[6] = {(uint8_t)(code >> 8), (uint8_t)code, 't', 'e', 'x', 't'};
+
+	make_answer(&s, rcode, 0);
+	made_opt(&a, 1232, 0);
+	made_option(&a, EDNS_EDE, ede, sizeof(ede));
+	world_answer(up, a.buf, a.len);
+}
+
+static void
+servfail_and_refused_are_asked_of_another(void **state)
+{
+	(void)state;
+	for (unsigned rcode = 0; rcode < 16; rcode++) {
+		bool sour = rcode == DNS_SERVFAIL || rcode == DNS_REFUSED;
+
+		world_start(64, 2);
+		ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+		answer_with_error(0, rcode, EDE_OTHER);
+		assert_int_equal(world.up[1].count, sour);
+		assert_int_equal(world.udp.replies, !sour);
+		assert_int_equal(count()->soured, sour);
+		assert_int_equal(count()->again, sour);
+		if (sour)
+			answer(1, 0, DNS_NOERROR, 1);
+		assert_reply(&world.udp, 1, 1, sour ? DNS_NOERROR : rcode, sour);
+		assert_int_equal(count()->answered, 1);
+		assert_int_equal(world.proxy.table.open + world.proxy.table.spent, 0);
+	}
+}
+
+/* RFC 8914: signatures that do not hold, and what is kept from users, are the name's. */
+static void
+what_an_upstream_says_of_the_name_is_final(void **state)
+{
+	(void)state;
+	for (unsigned code = 0; code < 40; code++) {
+		bool final = (code >= 6 && code <= 12) || (code >= 15 && code <= 17);
+
+		world_start(64, 2);
+		ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+		answer_with_error(0, code % 2 == 0 ? DNS_SERVFAIL : DNS_REFUSED, code);
+		assert_int_equal(world.up[1].count, !final);
+		assert_int_equal(world.udp.replies, final);
+		if (final)
+			assert_error_code(&world.udp, code, "text");
+	}
+}
+
+static void
+one_upstream_alone_has_the_last_word(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_REFUSED, EDE_NO_REACHABLE_AUTHORITY);
+	assert_reply(&world.udp, 1, 1, DNS_REFUSED, 0);
+	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, "text");
+	assert_int_equal(count()->soured, 0);
+	assert_int_equal(count()->answered, 1);
+}
+
+/* Each is asked once, and the last one's word is passed on as it is. */
+static void
+where_all_say_servfail_it_is_servfail(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	answer_with_error(1, DNS_SERVFAIL, 23);
+	assert_int_equal(world.udp.replies, 0);
+	answer_with_error(2, DNS_SERVFAIL, 24);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, 24, "text");
+	assert_int_equal(world.up[0].taken + world.up[1].taken + world.up[2].taken, 3);
+	assert_int_equal(count()->soured, 2);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(count()->failed, 0);
+}
+
+static void
+a_sour_answer_is_passed_on_at_once_where_nobody_else_can_be_asked(void **state)
+{
+	(void)state;
+	for (int verdict = UPSTREAM_MAYBE; verdict <= UPSTREAM_DOWN; verdict++) {
+		world_start(64, 3);
+		world.up[1].verdict = world.up[2].verdict = (enum upstream_verdict)verdict;
+		ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+		answer_with_error(0, DNS_REFUSED, 22);
+		assert_reply(&world.udp, 1, 1, DNS_REFUSED, 0);
+		assert_error_code(&world.udp, 22, "text");
+		assert_int_equal(count()->soured, 0);
+		assert_int_equal(wakes(), 0);
+		world_ready(1);
+		assert_int_equal(world.up[1].count, 0);
+	}
+}
+
+static void
+a_sour_answer_waits_a_little_for_a_connection(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	assert_int_equal(world.udp.replies, 0);
+	world_pass(POOL_WAIT_MS - 1);
+	world_ready(1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+	/* But no longer than that, */
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask_with_opt(&world.udp, 1, 2, "example.com", 1232);
+	answer_with_error(0, DNS_REFUSED, 22);
+	world_pass(POOL_WAIT_MS - 1);
+	assert_int_equal(world.udp.replies, 1);
+	world_pass(1);
+	assert_reply(&world.udp, 1, 2, DNS_REFUSED, 0);
+	assert_error_code(&world.udp, 22, "");
+	/* nor when it cannot be made. */
+	ask_with_opt(&world.udp, 1, 3, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 23);
+	world_lost(1, UPSTREAM_DOWN);
+	assert_reply(&world.udp, 1, 3, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, 23, "");
+	assert_int_equal(count()->answered, 3);
+}
+
+/* What an upstream said of the question tells more than that another said nothing. */
+static void
+at_the_deadline_the_first_sour_answer_is_given(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask_with_opt(&world.udp, 1, 7, "example.com", 1232);
+	answer_with_error(0, DNS_REFUSED, 300);
+	answer_with_error(1, DNS_SERVFAIL, 22);
+	world_pass(QUERY_TIMEOUT_MS - 1);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[0].taken + world.up[1].taken + world.up[2].taken, 3);
+	world_pass(1);
+	assert_reply(&world.udp, 1, 7, DNS_REFUSED, 0);
+	assert_error_code(&world.udp, 300, "");
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(count()->failed, 0);
+	/* One without an Extended DNS Error; and to a client without OPT. */
+	ask_with_opt(&world.udp, 1, 8, "example.com", 1232);
+	answer(0, 0, DNS_SERVFAIL, 0);
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_reply(&world.udp, 1, 8, DNS_SERVFAIL, 0);
+	assert_int_not_equal(read_reply(&world.udp).opt_len, 0);
+	assert_int_equal(read_reply(&world.udp).ede, EDE_NONE);
+	ask(&world.udp, 1, 9, "example.com");
+	answer(0, 0, DNS_REFUSED, 0);
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_reply(&world.udp, 1, 9, DNS_REFUSED, 0);
+	assert_int_equal(dns_arcount(world.udp.msg), 0);
+}
+
+/* A later query in the same slot has no sour answer. */
+static void
+a_sour_answer_is_forgotten_with_its_query(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_REFUSED, 22);
+	answer(1, 0, DNS_NOERROR, 1);
+	ask_with_opt(&world.udp, 1, 2, "example.com", 1232);
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_reply(&world.udp, 1, 2, DNS_SERVFAIL, 0);
+	assert_error_code(&world.udp, EDE_NO_REACHABLE_AUTHORITY, NULL);
+	assert_int_equal(count()->failed, 1);
+}
+
+static void
+a_sour_answer_to_a_hedged_query_waits_for_the_other(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[1].count, 1);
+	answer(0, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[2].count, 0);
+	assert_int_equal(count()->soured, 0);
+	/* That one ends its connection: who said SERVFAIL is not asked again. */
+	world_lost(1, UPSTREAM_DOWN);
+	assert_int_equal(world.up[0].count, 0);
+	assert_int_equal(world.up[2].count, 1);
+	answer(2, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+}
+
+static void
+who_gave_a_sour_answer_is_not_asked_again(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	answer(0, 0, DNS_SERVFAIL, 0);
+	world_pass(QUERY_TIMEOUT_MS / 2);
+	world_suspect(1, true);
+	world_ready(0);
+	assert_int_equal(world.up[0].taken, 1);
+	world_ready(1);
+	assert_int_equal(world.up[1].taken, 2);
+	world_lost(1, UPSTREAM_TAKEN);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(world.up[0].taken, 1);
+}
+
+/* ---- Usual times ------------------------------------------------------------------------------ */
+
+static uint32_t
+usual(unsigned up)
+{
+	return world.proxy.pool.member[up].usual / 8;
+}
+
+static void
+the_time_of_an_answer_is_measured(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(300);
+	assert_int_equal(usual(0), 0);
+	answer(0, 0, DNS_SERVFAIL, 0);
+	assert_int_equal(usual(0), 300);
+	assert_int_equal(world.up[0].up.doubt_ms, 900);
+	world_pass(20);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(usual(1), 20);
+	assert_int_equal(usual(0), 300);
+	assert_int_equal(world.up[1].up.doubt_ms, POOL_DOUBT_MIN_MS);
+}
+
+/* Since it was sent, not since it came. */
+static void
+waiting_for_a_connection_is_not_measured(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(1000);
+	world_ready(0);
+	world_pass(50);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(usual(0), 50);
+}
+
+static void
+a_late_answer_is_measured_too(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(QUERY_TIMEOUT_MS - 100);
+	world_forget(&world.udp, 1);
+	world_pass(50);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->late, 1);
+	assert_int_equal(usual(0), QUERY_TIMEOUT_MS - 50);
+}
+
+/* Karn: of which question it is the answer nobody knows. */
+static void
+what_the_same_upstream_was_asked_twice_is_not_measured(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(1000);
+	world_suspect(0, true);
+	world_ready(0);
+	world_pass(10);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 1);
+	assert_int_equal(usual(0), 0);
+	/* Nor the question without OPT; the refusal of the OPT is. */
+	ask(&world.udp, 1, 2, "example.com");
+	world.up[0].count--; /* the one that is answered already */
+	world.up[0].sent[0] = world.up[0].sent[1];
+	world_pass(30);
+	answer(0, 0, DNS_FORMERR, 0);
+	assert_int_equal(usual(0), 30);
+	world_pass(500);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(count()->answered, 2);
+	assert_int_equal(usual(0), 30);
+}
+
+/* Only the last time of sending is known. */
+static void
+of_two_that_were_asked_at_different_times_the_later_is_measured(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[1].count, 1);
+	world_pass(40);
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_int_equal(usual(0), 0);
+	world_pass(20);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_int_equal(usual(1), 60);
+}
+
+static void
+a_strangers_answer_is_not_measured(void **state)
+{
+	struct world_sent s;
+
+	(void)state;
+	world_start(64, 2);
+	ask(&world.udp, 1, 1, "example.com");
+	s = world.up[0].sent[0];
+	world_pass(30);
+	make_answer(&s, DNS_NOERROR, 1);
+	world_answer(1, a.buf, a.len);
+	a.buf[DNS_HEADER + 1] ^= 1;
+	world_answer(0, a.buf, a.len);
+	assert_int_equal(count()->strangers, 2);
+	assert_int_equal(usual(0) + usual(1), 0);
+}
+
 /* ---- The fastest ------------------------------------------------------------------------------ */
 
 /* Asks, lets the upstreams answer after so many ms each, as far as they were asked, and waits until all could
@@ -2153,6 +2699,32 @@ main(void)
 		cmocka_unit_test(an_upstream_that_takes_no_more_is_not_pressed),
 		cmocka_unit_test(a_query_waits_when_all_are_down_and_goes_to_who_comes_back),
 		cmocka_unit_test(an_upstream_that_cannot_connect_hands_on_to_the_next),
+		cmocka_unit_test(who_waits_for_a_connection_is_offered_to_the_next_after_a_while),
+		cmocka_unit_test(an_upstream_that_failed_before_is_not_waited_for_alone),
+		cmocka_unit_test(who_hopes_for_one_that_failed_before_is_offered_to_others_too),
+		cmocka_unit_test(while_all_are_down_who_waits_tries_again_now_and_then),
+		cmocka_unit_test(an_upstream_that_is_ready_and_then_is_not_strands_nobody),
+		cmocka_unit_test(while_all_rest_a_query_wakes_one),
+		cmocka_unit_test(one_is_woken_once_a_second_at_most_and_in_turn),
+		cmocka_unit_test(a_single_query_that_waits_wakes_them_one_after_the_other),
+		cmocka_unit_test(nobody_is_woken_while_another_may_help),
+		cmocka_unit_test(without_any_upstream_it_is_servfail_in_time),
+		cmocka_unit_test(servfail_and_refused_are_asked_of_another),
+		cmocka_unit_test(what_an_upstream_says_of_the_name_is_final),
+		cmocka_unit_test(one_upstream_alone_has_the_last_word),
+		cmocka_unit_test(where_all_say_servfail_it_is_servfail),
+		cmocka_unit_test(a_sour_answer_is_passed_on_at_once_where_nobody_else_can_be_asked),
+		cmocka_unit_test(a_sour_answer_waits_a_little_for_a_connection),
+		cmocka_unit_test(at_the_deadline_the_first_sour_answer_is_given),
+		cmocka_unit_test(a_sour_answer_is_forgotten_with_its_query),
+		cmocka_unit_test(a_sour_answer_to_a_hedged_query_waits_for_the_other),
+		cmocka_unit_test(who_gave_a_sour_answer_is_not_asked_again),
+		cmocka_unit_test(the_time_of_an_answer_is_measured),
+		cmocka_unit_test(waiting_for_a_connection_is_not_measured),
+		cmocka_unit_test(a_late_answer_is_measured_too),
+		cmocka_unit_test(what_the_same_upstream_was_asked_twice_is_not_measured),
+		cmocka_unit_test(of_two_that_were_asked_at_different_times_the_later_is_measured),
+		cmocka_unit_test(a_strangers_answer_is_not_measured),
 		cmocka_unit_test(the_fastest_is_found_and_asked),
 		cmocka_unit_test(the_others_are_looked_into_now_and_then),
 		cmocka_unit_test(order_looks_into_nobody),

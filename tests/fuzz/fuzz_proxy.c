@@ -2,7 +2,7 @@
 /* Octets become events around a proxy with three upstreams and a small table.  After each event the law
  * of proxy.h holds; every question ends exactly once, with the answer to itself; an ID is never given
  * to two questions of one connection.
- * Input: events of one octet (its kind) and one or two that say more. */
+ * Input: one octet for the policy, then events of one octet (its kind) and one or two that say more. */
 #include "../unit/proxy_world.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -138,6 +138,10 @@ forget(void)
 
 /* ---- The upstreams' side ---------------------------------------------------------------------- */
 
+/* What each upstream had in hand when its connection was replaced: sent[0..old) came over the one before.  And
+ * how many it had ever taken then. */
+static unsigned old[WORLD_UPS], taken[WORLD_UPS];
+
 /* No two questions of one connection have the same ID, unless the table had to give spent ones up. */
 static void
 check_ids(void)
@@ -147,12 +151,28 @@ check_ids(void)
 	if (t->open + t->spent == t->slots)
 		return;
 	for (unsigned u = 0; u < world.proxy.ups; u++)
-		for (unsigned i = 0; i < world.up[u].count; i++) {
+		for (unsigned i = old[u]; i < world.up[u].count; i++) {
 			const struct query *q = query_by_id(t, dns_id(world.up[u].sent[i].msg));
 
-			for (unsigned j = 0; q != NULL && j < i; j++)
+			for (unsigned j = old[u]; q != NULL && j < i; j++)
 				LAW(dns_id(world.up[u].sent[j].msg) != q->id);
 		}
+}
+
+/* Takes what comes over the connection that was replaced, and the same out of the new one, which nobody waits
+ * for any more then. */
+static struct world_sent
+take(unsigned up, unsigned k)
+{
+	struct world_sent s = world_take(up, k);
+
+	if (k >= old[up])
+		return s;
+	old[up]--;
+	for (unsigned i = world.up[up].count; i-- > old[up];)
+		if (dns_id(world.up[up].sent[i].msg) == dns_id(s.msg))
+			world_take(up, i);
+	return s;
 }
 
 /* The answer to s, then changed in one way. */
@@ -166,7 +186,7 @@ answer(void)
 
 	if (world.up[up].count == 0)
 		return;
-	s = world_take(up, which % world.up[up].count);
+	s = take(up, which % world.up[up].count);
 	if (dns_read_question(s.msg, s.len, &q) == -1)
 		return;
 	made_init(&a, dns_id(s.msg), DNS_QR | DNS_RD | DNS_RA);
@@ -178,9 +198,13 @@ answer(void)
 	if (how & 16) {
 		made_opt(&a, 1232, 0);
 		made_option(&a, EDNS_KEEPALIVE, "\0\1", 2);
-		made_option(&a, EDNS_EDE, "\0\1x", 3);
+		made_option(&a, EDNS_EDE, (uint8_t[]){0, (uint8_t)(how >> 5 | (which & 3) << 3), 'x'}, 3);
 	}
 	switch (how % 16) {
+	case 6: /* sour */
+	case 7:
+		dns_set_flags(a.buf, (uint16_t)(dns_flags(a.buf) | (how & 1 ? DNS_SERVFAIL : DNS_REFUSED)));
+		break;
 	case 8: /* an ID that differs in one bit */
 		dns_set_id(a.buf, (uint16_t)(dns_id(a.buf) ^ 1u << which % 16));
 		break;
@@ -213,6 +237,30 @@ answer(void)
 		break;
 	}
 	world_answer(up, a.buf, a.len);
+}
+
+/* It is silent: what it has in hand may be answered yet, but others take questions, or a new connection does. */
+static void
+suspect(unsigned up)
+{
+	bool replaced = octet() & 1;
+
+	if (replaced) {
+		old[up] = world.up[up].count;
+		taken[up] = world.up[up].taken;
+	}
+	world_suspect(up, replaced);
+}
+
+/* The new connection could not be made. */
+static void
+keep(unsigned up)
+{
+	if (world.up[up].taken != taken[up])
+		return;
+	old[up] = 0;
+	world_kept(up);
+	world_ready(up);
 }
 
 static void
@@ -252,18 +300,29 @@ one_event(void)
 		world_ready(up);
 		break;
 	case 10:
+		old[up] = 0;
 		world_lost(up, (enum upstream_verdict)(octet() % 4));
 		break;
-	case 11:
-		world.up[up].verdict = (enum upstream_verdict)(octet() % 4);
-		world.up[up].up.trouble = octet() & 1 ? "trouble" : NULL;
+	case 11: {
+		unsigned how = octet();
+
+		world.up[up].verdict = (enum upstream_verdict)(how % 4);
+		world.up[up].woken = (enum upstream_verdict)(how / 4 % 4);
+		world.up[up].up.trouble = how & 16 ? "trouble" : NULL;
 		break;
+	}
 	case 12:
 		forget();
 		break;
 	case 13: /* a burst */
 		for (unsigned i = octet() % 80; i > 0; i--)
 			ask();
+		break;
+	case 14:
+		if (what & 128)
+			keep(up);
+		else
+			suspect(up);
 		break;
 	default:
 		pass();
@@ -275,10 +334,12 @@ one_event(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	world_start(QUERIES_MIN, WORLD_UPS);
+	in = (struct input){data, len};
+	world_start_with(QUERIES_MIN, WORLD_UPS, octet() & 1 ? POOL_FASTEST : POOL_ORDER);
 	world.on_reply = on_reply;
 	memset(waits, 0, sizeof(waits));
-	in = (struct input){data, len};
+	memset(old, 0, sizeof(old));
+	memset(taken, 0xff, sizeof(taken));
 	while (in.left > 0)
 		one_event();
 	/* In the end nobody waits: each was answered, or had left. */

@@ -15,7 +15,7 @@ deps-build:
 # they are the longest and their summary says the most.
 test:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) test-programs
-	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-e2e
+	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-faults test-e2e
 
 # ---- Three builds beside the static one -----------------------------------------------------------
 # They use the system's C library, and no PIE because BearSSL was not built for one: build/test for unit tests and valgrind, build/san with gcc's address
@@ -83,6 +83,9 @@ test-e2e: $(B)/dnproxy $(T)/dnproxy
 	$(E2E) tests/e2e
 test-e2e-san: $(S)/dnproxy $(T)/dnproxy
 	$(E2E) tests/e2e
+# Faults of networks and servers, and how long they are felt.  LONG=1: as long as they are in life.
+test-faults: $(B)/dnproxy
+	DNPROXY=$(abspath $<) LONG=$(LONG) $(PYTEST) -n 6 tests/faults
 test-valgrind: $(T)/dnproxy
 	DNPROXY=$(abspath $<) DNPROXY_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
 		$(PYTEST) -m valgrind tests/e2e
@@ -162,5 +165,5 @@ lint-tidy: $(LINT_SRC:%=tidy-%)
 $(LINT_SRC:%=tidy-%): tidy-%: %
 	out=$$(clang-tidy --quiet $< -- $(LINT_FLAGS) 2>&1) || { echo "$$out"; exit 1; }
 
-.PHONY: deps deps-build test test-programs test-static test-unit test-san test-repro test-e2e test-e2e-san \
+.PHONY: deps deps-build test test-programs test-static test-unit test-san test-repro test-e2e test-e2e-san test-faults \
 	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench lint $(LINT_PARTS)

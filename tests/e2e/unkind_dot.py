@@ -314,6 +314,15 @@ class UnkindDot:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def kill(self):
+        """As a process that is killed with much unread: each connection ends with a RST, the port refuses."""
+        self._stopping = True
+        self.refuse()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sock.shutdown(socket.SHUT_RD)  # wakes the handler, whose end closes it
+
     def stop(self):
         self._stopping = True
         self.refuse()

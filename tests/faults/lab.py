@@ -22,6 +22,8 @@ PORT = 853
 HOME, NEW_HOME, GATEWAY = "10.53.0.2", "10.53.0.77", "10.53.0.1"
 SYN = "tcp flags & (syn | ack) == syn"
 
+unkind_dot.PATIENCE = 3600.0  # a fault may last; the program is the one that has to notice
+
 LONG = bool(os.environ.get("LONG"))  # faults as long as they are in life
 
 TABLE = """
@@ -36,6 +38,18 @@ table inet faults {
     }
 }
 """
+
+
+def serve(connection):
+    """The polite handler, however long nothing comes."""
+    while asked := connection.query(unkind_dot.PATIENCE):
+        connection.answer(asked)
+
+
+def hoard(connection):
+    """Takes all questions and answers none."""
+    while connection.query(unkind_dot.PATIENCE):
+        pass
 
 
 class Resolver(servers.Unbound):
@@ -113,10 +127,10 @@ class Lab:
 
     # -- what is there -----------------------------------------------------------------------------
 
-    def server(self, host=0, handler=unkind_dot.serve, **options):
+    def server(self, host=0, handler=serve, port=PORT, **options):
         """A scripted server; started again at the same host it takes over its port."""
         with self.hosts[host].inside():
-            return self.stage.unkind(handler, host=self.hosts[host].address, port=PORT, **options)
+            return self.stage.unkind(handler, host=self.hosts[host].address, port=port, **options)
 
     def resolver(self, needs, host=0, forward=None):
         made = Resolver(self.stage.directories.mktemp("unbound"), self.stage.leaf, needs, self.hosts[host], forward)

@@ -72,16 +72,21 @@ def aim(program, handler, tries, delay=0.0):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_query_fails_or_waits_when_it_meets_an_idle_close(lab, measured, way):
-    def one(number):
-        handler = Impatient(IDLE_TIMES[number % len(IDLE_TIMES)] / SCALE, WAYS[way])
-        with lab() as here:
-            program = here.dnproxy(here.server(handler=handler))
-            return handler.seconds, aim(program, handler, TRIES), handler.closed
+    with lab() as here:
+        pairs = []
+        for number in range(PROGRAMS * len(IDLE_TIMES)):
+            handler = Impatient(IDLE_TIMES[number % len(IDLE_TIMES)] / SCALE, WAYS[way])
+            pairs.append((here.dnproxy(here.server(handler=handler, port=0)), handler))
 
-    results = at_once(PROGRAMS * len(IDLE_TIMES), one)
-    assert sum(closed for _, _, closed in results) > 0, "the server never closed first"
-    for seconds in sorted({seconds for seconds, _, _ in results}):
-        times = [took for s, all_, _ in results if s == seconds for took in all_]
+        def one(number):
+            with here.home.inside():
+                return aim(*pairs[number], TRIES)
+
+        results = at_once(len(pairs), one)
+    assert sum(handler.closed for _, handler in pairs) > len(pairs), "the server never closed first"
+    for idle in IDLE_TIMES:
+        seconds = idle / SCALE
+        times = [t for (_, handler), all_ in zip(pairs, results) if handler.seconds == seconds for t in all_]
         assert len(times) == PROGRAMS * TRIES
         measured(f"query aimed at the close by {way} after {seconds:g} s", times, 0.5, slow=True)
         assert statistics.median(times) <= normal(0.1)

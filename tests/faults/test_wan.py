@@ -7,7 +7,7 @@ import time
 
 import pytest
 from asker import Asker, Crowd, assert_all_good, wait_for
-from lab import LONG, NEW_HOME, at_once, normal
+from lab import LONG, NEW_HOME, at_once, hoard, normal, serve
 from wire import query
 
 DOWN = 600 if LONG else 15
@@ -93,10 +93,7 @@ def test_sigusr2_drops_all_connections_and_asks_again_what_is_open(lab, measured
         hoarded = threading.Event()
 
         def answers_only_later_connections(connection):
-            if hoarded.is_set():
-                connection.serve()
-            else:
-                connection.idle()
+            serve(connection) if hoarded.is_set() else hoard(connection)
 
         with lab() as here:
             server = here.server(handler=answers_only_later_connections)

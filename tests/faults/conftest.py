@@ -58,6 +58,18 @@ def pytest_cmdline_main(config):
                            *config.invocation_params.args], environment)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "takes(seconds): about how long; who takes longest begins first")
+
+
+def pytest_collection_modifyitems(items):
+    def takes(item):
+        marker = item.get_closest_marker("takes")
+        return marker.args[0] if marker else 4
+
+    items.sort(key=takes, reverse=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tools():
     for tool in ("ip", "nft"):

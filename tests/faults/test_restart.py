@@ -13,6 +13,7 @@ from patience import SLOW
 from wire import Message, query, usual_answer
 
 COUNT = 500
+SERVES = 1.0 + 0.1 * SLOW  # one attempt a second, and a handshake
 
 
 @pytest.mark.parametrize("away", [0.3, 1.5])
@@ -35,7 +36,7 @@ def test_500_queries_in_flight_survive_the_restart_of_their_upstream(lab, measur
             return max(a.answered for a in asked) - back
 
     took = at_once(2, one)
-    measured(f"{COUNT} in flight, restart after {away} s: last answer after its return", took, 1.5, slow=True)
+    measured(f"{COUNT} in flight, restart after {away} s: last answer after its return", took, 2.0, slow=True)
 
 
 class SlowZone:
@@ -66,9 +67,8 @@ class SlowZone:
         self.sock.close()
 
 
-@pytest.mark.parametrize("away", [0.3, 1.5])
-def test_500_queries_in_flight_survive_the_restart_of_unbound(lab, needs, measured, away):
-    """It forwards to a server that does not answer yet, and is killed."""
+def test_500_queries_in_flight_survive_the_restart_of_unbound(lab, needs, measured):
+    """It forwards to a server that does not answer yet, and is killed; to start takes it some time as well."""
     with lab() as here:
         zone = SlowZone(here.hosts[0])
         server = here.resolver(needs, forward=zone.address)
@@ -77,16 +77,17 @@ def test_500_queries_in_flight_survive_the_restart_of_unbound(lab, needs, measur
         # unbound works on so many of one connection; the others lie in its socket.
         wait_for(lambda: len(set(zone.held)) >= 30, 5)
         server.kill()
-        time.sleep(away)
+        gone = time.monotonic()
+        time.sleep(0.3)
         zone.open.set()
-        back = time.monotonic()
         server.start_again()
+        back = time.monotonic()
         asked = crowd.wait()
         zone.close()
         assert_all_good(asked)
-        took = max(a.answered for a in asked) - back
-    # unbound itself takes some time to start.
-    measured(f"{COUNT} in flight, unbound back after {away} s: last answer", [took], 2.0, slow=True)
+    took = max(a.answered for a in asked) - back
+    measured(f"{COUNT} in flight, unbound killed: away", [back - gone])
+    measured(f"{COUNT} in flight, unbound killed: last answer after its return", [took], 2.5, slow=True)
 
 
 def refused(_here):
@@ -111,6 +112,7 @@ def no_link(here):
     return lambda here: here.connect_home()
 
 
+@pytest.mark.takes(8)
 @pytest.mark.parametrize("down", [refused, dropped, no_route, no_link], ids=lambda f: f.__name__)
 def test_started_before_its_upstream_it_listens_at_once_and_serves_soon_after(lab, measured, down):
     def one(number):
@@ -131,7 +133,7 @@ def test_started_before_its_upstream_it_listens_at_once_and_serves_soon_after(la
             assert not any(a.good for a in early if a.answered < back)
             return asker.first_good(back)
 
-    measured(f"started with the upstream down ({down.__name__}): first answer when it is up", at_once(3, one), 1.0)
+    measured(f"started with the upstream down ({down.__name__}): first answer when it is up", at_once(3, one), SERVES)
 
 
 def test_a_query_asked_while_the_upstream_starts_is_answered_by_it(lab, measured):
@@ -148,7 +150,7 @@ def test_a_query_asked_while_the_upstream_starts_is_answered_by_it(lab, measured
             assert_all_good(asked)
             return asked[0].answered - back
 
-    measured("one query, asked 1 to 2 s before the upstream is up: answer", at_once(4, one), 1.0)
+    measured("one query, asked 1 to 2 s before the upstream is up: answer", at_once(4, one), SERVES)
 
 
 def test_settings_with_an_upstream_that_is_down_are_good_settings(lab):

@@ -28,11 +28,13 @@ FAULTS = {
     "the path drops all, after a rest": (cut_path, 2.0),
     "a NAT forgot the connection": (forget_connection, 0),
     "a NAT forgot the connection, after a rest": (forget_connection, 2.0),
+    "the path drops all, policy fastest": (cut_path, 0),
     "the server's process stands still": (stop_process, 0),
     "the server's process stands still, after a rest": (stop_process, 2.0),
 }
 
 
+@pytest.mark.takes(7)
 @pytest.mark.parametrize("name", FAULTS)
 def test_with_a_second_upstream_a_silent_one_delays_no_answer_above_the_bound(lab, needs, measured, name):
     fault, rest = FAULTS[name]
@@ -40,7 +42,8 @@ def test_with_a_second_upstream_a_silent_one_delays_no_answer_above_the_bound(la
     def one(number):
         with lab(hosts=2) as here:
             first = here.resolver(needs) if fault is stop_process else here.server(0)
-            program = here.dnproxy(first, here.server(1))
+            policy = "fastest" if "fastest" in name else "order"
+            program = here.dnproxy(first, here.server(1), dnproxy__upstream_policy=policy)
             with Asker(program) as asker:
                 asker.wait_good(10)
                 time.sleep(0.033 * number)  # the fault falls between questions, not always alike
@@ -50,7 +53,7 @@ def test_with_a_second_upstream_a_silent_one_delays_no_answer_above_the_bound(la
                 cut = time.monotonic()
                 fault(here, first)
                 asker.go_on()
-                time.sleep(4.5)
+                time.sleep(3.5)
             assert_all_good(asker.asked)
             return asker.since(0, cut), asker.since(cut), asker.since(cut + 2)
 
@@ -89,7 +92,7 @@ def test_an_upstream_whose_syns_are_dropped_from_the_start_delays_no_answer_abov
 OUTAGES = [3, 7, 20, *([60] if LONG else [])]
 
 
-@pytest.mark.parametrize("seconds", sorted(OUTAGES, reverse=True))
+@pytest.mark.parametrize("seconds", [pytest.param(n, marks=pytest.mark.takes(n + 4)) for n in OUTAGES])
 @pytest.mark.parametrize("way", ["drops", "refuses"])
 def test_the_only_upstream_answers_within_a_second_of_its_return(lab, measured, way, seconds):
     def one(number):
@@ -118,6 +121,7 @@ def test_the_only_upstream_answers_within_a_second_of_its_return(lab, measured, 
     assert statistics.median(took for _, later in rounds for took in later) <= normal()
 
 
+@pytest.mark.takes(11)
 def test_the_only_upstream_that_stood_still_answers_within_a_second_of_going_on(lab, needs, measured):
     def one(number):
         with lab() as here:
@@ -134,3 +138,27 @@ def test_the_only_upstream_that_stood_still_answers_within_a_second_of_going_on(
             return asker.first_good(back)
 
     measured("only upstream stands still for 7 s: first answer after that", at_once(ROUNDS, one), 1.0)
+
+
+@pytest.mark.takes(12)
+@pytest.mark.parametrize("which", [0, 1])
+def test_when_one_of_two_that_were_down_returns_it_is_found_in_its_turn(lab, measured, which):
+    """While all rest, one attempt a second goes to one of them."""
+
+    def one(number):
+        with lab(hosts=2) as here:
+            servers = [here.server(0), here.server(1)]
+            program = here.dnproxy()
+            with Asker(program) as asker:
+                asker.wait_good(10)
+                for server in servers:
+                    server.kill()
+                time.sleep(7 + 0.37 * number)
+                back = time.monotonic()
+                here.server(which)
+                time.sleep(3)
+            assert_all_good(asker.since(back + 2.2))
+            return asker.first_good(back)
+
+    ordinal = ["first", "second"][which]
+    measured(f"both upstreams down for 7 s, the {ordinal} returns: first answer", at_once(ROUNDS, one), 2.1)

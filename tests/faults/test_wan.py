@@ -61,6 +61,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.takes(DOWN + 4)
 @pytest.mark.parametrize("name", FAULTS)
 def test_after_the_wan_was_down_the_first_answer_comes_within_a_second(lab, measured, name):
     gone, back = FAULTS[name]

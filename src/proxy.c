@@ -240,7 +240,6 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	enum upstream_verdict best;
 
 	q->state = QUERY_WAITING;
-	query_unwatch(&p->table, q);
 	best = offer(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
@@ -416,11 +415,8 @@ ask_another(struct proxy *p, struct query *q, const struct upstream *up, const s
 	q->soured = (uint16_t)(q->soured | bit(up));
 	if (in_good_hands(p, q))
 		return true;
-	if (q->asked == 0) {
+	if (q->asked == 0)
 		q->state = QUERY_WAITING;
-		q->hoped = 0;
-		query_unwatch(&p->table, q);
-	}
 	taken = offer(p, q, q->asked | q->soured, now) <= UPSTREAM_SOON;
 	p->count.soured += taken;
 	return taken;

@@ -699,6 +699,26 @@ an_upstream_that_is_ready_and_then_is_not_strands_nobody(void **state)
 	assert_int_equal(world.up[1].count, 1);
 }
 
+/* Ready means that a connection can be made now.  The first hopes for it; the other one may go elsewhere. */
+static void
+an_upstream_that_has_to_connect_does_not_hold_the_others_up(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	world.up[0].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 2, 2, "example.org");
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	world.up[1].verdict = UPSTREAM_TAKEN;
+	proxy_ready(&world.proxy, &world.up[0].up, world.now);
+	world_check();
+	assert_int_equal(world.up[1].count, 1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 2, 2, DNS_NOERROR, 1);
+}
+
 /* ---- Rests cut short -------------------------------------------------------------------------- */
 
 static unsigned
@@ -1254,6 +1274,21 @@ who_is_down_is_passed_over(void **state)
 	assert_int_equal(world.up[2].count, 1);
 }
 
+/* Only a query that somebody has already looks into another: it is no way around the order. */
+static void
+a_query_that_waits_looks_into_nobody(void **state)
+{
+	(void)state;
+	world_start_with(64, 2, POOL_FASTEST);
+	world.up[0].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].offered, 0);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
+	ask(&world.udp, 1, 2, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+}
+
 /* The fastest is down, and its deputy is asked anyway: it is the third one's turn. */
 static void
 who_is_asked_anyway_is_looked_into_by_that(void **state)
@@ -1400,6 +1435,24 @@ lost_twice_it_goes_to_the_next_upstream(void **state)
 }
 
 static void
+who_has_no_tries_left_is_not_looked_at_again(void **state)
+{
+	uint64_t deadline;
+
+	(void)state;
+	world_start(64, 2);
+	deadline = world.now + QUERY_TIMEOUT_MS;
+	ask(&world.udp, 1, 1, "example.com");
+	world_lost(0, UPSTREAM_TAKEN);
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[1].count, 1);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[0].count, 0);
+	assert_true(proxy_deadline(&world.proxy) == deadline);
+	assert_int_equal(count()->hedged, 0);
+}
+
+static void
 a_loss_touches_only_what_that_upstream_had(void **state)
 {
 	(void)state;
@@ -1490,7 +1543,10 @@ with_one_upstream_nothing_is_hedged(void **state)
 	(void)state;
 	world_start(64, 1);
 	ask(&world.udp, 1, 1, "example.com");
-	world_pass(QUERY_TIMEOUT_MS - 1);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	/* Nor is that looked at again. */
+	assert_true(proxy_deadline(&world.proxy) == world.now - POOL_HEDGE_DEFAULT_MS + QUERY_TIMEOUT_MS);
+	world_pass(QUERY_TIMEOUT_MS - POOL_HEDGE_DEFAULT_MS - 1);
 	assert_int_equal(world.up[0].offered, 1);
 	answer(0, 0, DNS_NOERROR, 1);
 	assert_int_equal(count()->answered, 1);
@@ -1679,6 +1735,22 @@ who_is_kept_is_not_asked_once_more(void **state)
 	answer(0, 0, DNS_NOERROR, 1);
 	answer(0, 0, DNS_NOERROR, 1);
 	assert_int_equal(count()->answered, 2);
+}
+
+/* It never had that one. */
+static void
+who_is_kept_gets_what_hoped_for_it(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world_suspect(0, true);
+	ask(&world.udp, 1, 1, "example.com");
+	assert_int_equal(world.up[1].count, 1);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(count()->hedged, 1);
+	world_kept(0);
+	world_ready(0);
+	assert_int_equal(world.up[0].count, 1);
 }
 
 /* The next one has to connect first: whoever is ready first gets it. */
@@ -1900,6 +1972,21 @@ a_hedge_that_comes_to_nothing_is_followed_by_another(void **state)
 	assert_int_equal(world.up[2].count, 1);
 	answer(2, 0, DNS_NOERROR, 1);
 	assert_int_equal(count()->answered, 1);
+}
+
+/* Its connection was lost before it stood, but it takes questions again. */
+static void
+a_hedge_that_comes_to_nothing_may_go_to_the_same_upstream_later(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[1].verdict = UPSTREAM_SOON;
+	ask(&world.udp, 1, 1, "example.com");
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	world_lost(1, UPSTREAM_TAKEN);
+	assert_int_equal(world.up[1].count, 0);
+	world_pass(POOL_HEDGE_DEFAULT_MS);
+	assert_int_equal(world.up[1].count, 1);
 }
 
 /* It is only offered, and goes out when it is ready: a hedge all the same. */
@@ -2327,6 +2414,22 @@ an_upstream_that_refuses_opt_is_asked_without(void **state)
 	assert_int_equal(count()->again, 1);
 }
 
+static void
+that_it_refuses_opt_is_no_try(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	ask(&world.udp, 1, 5, "example.com");
+	answer(0, 0, DNS_FORMERR, 0);
+	world_lost(0, UPSTREAM_TAKEN);
+	assert_int_equal(world.udp.replies, 0);
+	assert_int_equal(world.up[0].count, 1);
+	assert_false(has_opt(&world.up[0].sent[0]));
+	answer(0, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 5, DNS_NOERROR, 1);
+	assert_int_equal(world.up[0].taken, 3);
+}
+
 /* The upstream answers so many questions in a row, each with OPT at first, only without. */
 static void
 refuse_opt(unsigned up, unsigned times)
@@ -2704,6 +2807,7 @@ main(void)
 		cmocka_unit_test(who_hopes_for_one_that_failed_before_is_offered_to_others_too),
 		cmocka_unit_test(while_all_are_down_who_waits_tries_again_now_and_then),
 		cmocka_unit_test(an_upstream_that_is_ready_and_then_is_not_strands_nobody),
+		cmocka_unit_test(an_upstream_that_has_to_connect_does_not_hold_the_others_up),
 		cmocka_unit_test(while_all_rest_a_query_wakes_one),
 		cmocka_unit_test(one_is_woken_once_a_second_at_most_and_in_turn),
 		cmocka_unit_test(a_single_query_that_waits_wakes_them_one_after_the_other),
@@ -2730,6 +2834,7 @@ main(void)
 		cmocka_unit_test(order_looks_into_nobody),
 		cmocka_unit_test(who_has_to_connect_first_is_looked_into_by_a_later_query),
 		cmocka_unit_test(who_is_down_is_passed_over),
+		cmocka_unit_test(a_query_that_waits_looks_into_nobody),
 		cmocka_unit_test(who_is_asked_anyway_is_looked_into_by_that),
 		cmocka_unit_test(a_query_that_looks_into_another_waits_for_one_answer),
 		cmocka_unit_test(a_lost_connection_is_asked_again_once),
@@ -2738,6 +2843,7 @@ main(void)
 		cmocka_unit_test(tries_are_bounded),
 		cmocka_unit_test(a_question_that_ends_connections_is_asked_of_all),
 		cmocka_unit_test(lost_twice_it_goes_to_the_next_upstream),
+		cmocka_unit_test(who_has_no_tries_left_is_not_looked_at_again),
 		cmocka_unit_test(a_loss_touches_only_what_that_upstream_had),
 		cmocka_unit_test(a_hundred_open_questions_survive_one_loss),
 		cmocka_unit_test(whose_silent_connection_is_lost_is_preferred_again),
@@ -2755,6 +2861,7 @@ main(void)
 		cmocka_unit_test(on_a_connection_that_stays_nothing_is_sent_twice),
 		cmocka_unit_test(on_a_connection_that_takes_over_it_is_asked_once_more),
 		cmocka_unit_test(who_is_kept_is_not_asked_once_more),
+		cmocka_unit_test(who_is_kept_gets_what_hoped_for_it),
 		cmocka_unit_test(a_suspected_question_goes_to_whoever_is_ready_first),
 		cmocka_unit_test(a_question_that_two_silent_upstreams_have_is_asked_anew),
 		cmocka_unit_test(a_question_in_good_hands_is_not_moved),
@@ -2765,6 +2872,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_hedged_uses_nothing_up),
 		cmocka_unit_test(who_was_down_when_a_hedge_was_due_is_asked_when_it_is_back),
 		cmocka_unit_test(a_hedge_that_comes_to_nothing_is_followed_by_another),
+		cmocka_unit_test(a_hedge_that_comes_to_nothing_may_go_to_the_same_upstream_later),
 		cmocka_unit_test(a_hedge_to_an_upstream_that_failed_before_counts),
 		cmocka_unit_test(a_hedge_is_due_after_the_time_of_the_upstream_that_has_it),
 		cmocka_unit_test(without_queries_nothing_is_due),
@@ -2788,6 +2896,7 @@ main(void)
 		cmocka_unit_test(forgotten_queries_are_not_asked_again),
 		cmocka_unit_test(late_queries_can_be_forgotten_too),
 		cmocka_unit_test(an_upstream_that_refuses_opt_is_asked_without),
+		cmocka_unit_test(that_it_refuses_opt_is_no_try),
 		cmocka_unit_test(that_it_refuses_opt_is_remembered_for_a_while),
 		cmocka_unit_test(that_it_refuses_opt_is_learnt_from_several_questions),
 		cmocka_unit_test(an_answer_with_opt_begins_the_count_again),

@@ -946,6 +946,53 @@ a_keepalive_without_a_timeout_says_nothing(void **state)
 }
 
 static void
+an_answer_without_an_extended_error_has_none(void **state)
+{
+	(void)state;
+	begin_answer(DNS_SERVFAIL);
+	assert_int_equal(read_answer(), 0);
+	assert_int_equal(seen.ede, EDE_NONE);
+	made_opt(&answer, 1232, 0);
+	made_option(&answer, EDNS_PADDING, "\0\6", 2);
+	assert_int_equal(read_answer(), 0);
+	assert_int_equal(seen.ede, EDE_NONE);
+}
+
+/* RFC 8914 section 2: the INFO-CODE has two octets, and a text may follow. */
+static void
+the_first_extended_error_is_read(void **state)
+{
+	static const uint8_t data[] = {0x12, 0x34, 't', 'e', 'x', 't'};
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(data); len++) {
+		begin_answer(DNS_SERVFAIL);
+		made_opt(&answer, 1232, 0);
+		made_option(&answer, EDNS_EDE, data, len);
+		assert_int_equal(read_answer(), 0);
+		assert_int_equal(seen.ede, len >= 2 ? 0x1234 : EDE_NONE);
+		/* One that is too short is passed over; what comes behind the first does not count. */
+		made_option(&answer, EDNS_KEEPALIVE, "\1\2", 2);
+		made_option(&answer, EDNS_EDE, "\0\0", 2);
+		assert_int_equal(read_answer(), 0);
+		assert_int_equal(seen.ede, len >= 2 ? 0x1234 : EDE_OTHER);
+		assert_true(seen.has_keepalive);
+	}
+}
+
+static void
+an_extended_error_behind_a_broken_option_is_not_read(void **state)
+{
+	(void)state;
+	begin_answer(DNS_SERVFAIL);
+	made_opt(&answer, 1232, 0);
+	made_octets(&answer, "\0\17\0\12\0\6", 6); /* longer than the OPT */
+	made_rdlen(&answer);
+	assert_int_equal(read_answer(), 0);
+	assert_int_equal(seen.ede, EDE_NONE);
+}
+
+static void
 what_is_no_answer_is_refused(void **state)
 {
 	(void)state;
@@ -1935,6 +1982,9 @@ main(void)
 		cmocka_unit_test(the_largest_query_leaves_whole),
 		cmocka_unit_test(an_answer_is_read),
 		cmocka_unit_test(a_keepalive_without_a_timeout_says_nothing),
+		cmocka_unit_test(an_answer_without_an_extended_error_has_none),
+		cmocka_unit_test(the_first_extended_error_is_read),
+		cmocka_unit_test(an_extended_error_behind_a_broken_option_is_not_read),
 		cmocka_unit_test(what_is_no_answer_is_refused),
 		cmocka_unit_test(an_answer_cut_anywhere_is_refused),
 		cmocka_unit_test(an_answer_with_two_opts_or_one_out_of_place_is_refused),

@@ -91,7 +91,7 @@ def test_no_query_fails_or_waits_when_it_meets_an_idle_close(lab, measured, way)
         times = [t for (_, handler), all_ in zip(pairs, results) if handler.seconds == seconds for t in all_]
         closed = sum(handler.closed for _, handler in pairs if handler.seconds == seconds)
         assert len(times) == PROGRAMS * TRIES
-        assert closed >= PROGRAMS or seconds > 8, f"the server closed only {closed} times"
+        assert closed >= PROGRAMS / 2 or seconds > 8, f"the server closed only {closed} times"
         measured(f"query aimed at the close by {way} after {seconds:g} s", times, 0.5, slow=True)
         assert statistics.median(times) <= normal(0.1)
 

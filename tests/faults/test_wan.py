@@ -146,6 +146,7 @@ def test_a_new_address_and_sigusr2_as_a_hotplug_script_does_it_cost_no_more_than
     measured("new address, then SIGUSR2: first answer", values, normal(0.25))
 
 
+@pytest.mark.takes(9)
 def test_sigusr2_ends_the_rest_of_an_upstream(lab, measured):
     """A hot-plug script tells that the way is back: nobody waits for a timer then."""
 

@@ -3,6 +3,7 @@
 
     python3 cable.py left right 0.010       every frame takes 10 ms, so 20 ms for there and back
 
+It ends with its standard input, and so with whoever started it.
 For kernels without netem.  Frames keep what the kernel says about them (checksums that are still to be
 made, segments that are still to be cut), so nothing has to be switched off on either side.
 """
@@ -33,7 +34,9 @@ def carry(left, right, delay):
     under_way = collections.deque()
     while True:
         wait = max(0.0, under_way[0][0] - time.monotonic()) if under_way else None
-        ready, _, _ = select.select(ends, [], [], wait)
+        ready, _, _ = select.select([*ends, sys.stdin], [], [], wait)
+        if sys.stdin in ready:
+            return
         arrival = time.monotonic() + delay
         for end in ready:
             with contextlib.suppress(BlockingIOError):

@@ -130,13 +130,11 @@ class Cable:
         with self._between.inside():
             self._process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("cable.py")), "left", "right", str(delay)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
         assert self._process.stdout.readline() == b"ready\n"
 
     def close(self):
         if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdout.close()
+            self._process.communicate()
             self._between.close()

@@ -11,10 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import re
-import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -22,7 +19,9 @@ import sys
 import tempfile
 import time
 
-NAME = 'dot.bench.test'
+from common import (CA, COMMANDS, LEAF, Cores, Responder, fail, find_program, free_port, make_certificate, memory,
+                    print_table, stop)
+
 TICKS = os.sysconf('SC_CLK_TCK')
 
 # key, what is measured, unit, decimals, what dnproxy is expected to reach
@@ -41,96 +40,6 @@ ROWS = [
 ]
 
 
-def fail(text):
-    sys.exit(f'bench: {text}')
-
-
-def free_port():
-    """A port free for UDP and TCP, below those the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(12000, 32000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            with contextlib.suppress(OSError):
-                udp.bind(('127.0.0.1', port))
-                tcp.bind(('127.0.0.1', port))
-                return port
-
-
-class Cores:
-    """One core for what is measured, another for what measures."""
-
-    def __init__(self):
-        allowed = sorted(os.sched_getaffinity(0))
-        self.measured, self.measuring = allowed[0], allowed[-1]
-        if len(allowed) < 2:
-            print('bench: one core only: the load takes time from what is measured', file=sys.stderr)
-
-    def wrap(self, core, command):
-        return ['taskset', '-c', str(core), *map(str, command)]
-
-
-class Responder:
-    """The DNS-over-TLS server behind both; counts connections and queries."""
-
-    def __init__(self, cores, tools, cert, key, delay_ms):
-        command = cores.wrap(cores.measuring, [tools / 'responder', cert, key, delay_ms])
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline().split()[1])
-
-    def counted(self):
-        self.process.send_signal(signal.SIGUSR1)
-        words = self.process.stdout.readline().split()
-        return {name: int(value) for name, value in zip(words[::2], words[1::2])}
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-def dnproxy_command(program, work, port, upstream, ca):
-    path = work / f'dnproxy-{upstream}.yml'
-    path.write_text(f'dnproxy:\n  host: 127.0.0.1\n  port: {port}\n'
-                    f'upstream:\n  ip: 127.0.0.1\n  port: {upstream}\n  hostname: {NAME}\n'
-                    f'tls:\n  trust_anchors: {ca}\n')
-    return [program, '-c', path]
-
-
-def unbound_command(program, work, port, upstream, ca):
-    path = work / f'unbound-{upstream}.conf'
-    path.write_text(f'''
-server:
-    interface: 127.0.0.1@{port}
-    access-control: 127.0.0.0/8 allow
-    do-not-query-localhost: no
-    num-threads: 1
-    module-config: "iterator"
-    msg-cache-size: 0
-    rrset-cache-size: 0
-    cache-min-ttl: 0
-    cache-max-ttl: 0
-    outgoing-range: 4096
-    num-queries-per-thread: 2048
-    outgoing-num-tcp: 10
-    so-rcvbuf: 1m
-    tls-cert-bundle: "{ca}"
-    username: ""
-    chroot: ""
-    directory: "{work}"
-    pidfile: ""
-    do-daemonize: no
-    use-syslog: no
-    verbosity: 0
-remote-control:
-    control-enable: no
-forward-zone:
-    name: "."
-    forward-tls-upstream: yes
-    forward-no-cache: yes
-    forward-addr: 127.0.0.1@{upstream}#{NAME}
-''')
-    return [program, '-d', '-c', path]
-
-
 class Subject:
     """A program that is measured."""
 
@@ -138,7 +47,8 @@ class Subject:
         self.bench, self.name, self.program, self.make_command = bench, name, program, make_command
 
     def command(self, port, responder):
-        return self.make_command(self.program, self.bench.work, port, responder.port, self.bench.ca)
+        return self.make_command(self.program, self.bench.work, port, [('127.0.0.1', responder.port)],
+                                 self.bench.ca)
 
     @contextlib.contextmanager
     def running(self, responder):
@@ -152,12 +62,7 @@ class Subject:
             self.wait_for_answer(process, port, log)
             yield process.pid, port
         finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)
             log.close()
 
     def wait_for_answer(self, process, port, log):
@@ -188,39 +93,21 @@ def machine_time():
     return sum(ticks), ticks[7]
 
 
-def memory(pid, key, file='status'):
-    text = pathlib.Path(f'/proc/{pid}/{file}').read_text()
-    return int(re.search(rf'^{key}:\s+(\d+) kB', text, re.M)[1])
-
-
 class Bench:
     def __init__(self, options, work):
         self.options, self.work = options, work
         self.tools = pathlib.Path(options.tools)
         self.cores = Cores()
         self.names = 0
-        self.ca, cert, key = self.make_certificates()
-        self.quick = Responder(self.cores, self.tools, cert, key, 0)
-        self.slow = Responder(self.cores, self.tools, cert, key, 20)
+        self.ca, _ = make_certificate(work, 'ca', 'P-256', CA)
+        cert, key = make_certificate(work, 'server', 'P-256', LEAF, 'ca')
+        command = self.cores.wrap(self.cores.measuring, [self.tools / 'responder', '-d'])
+        self.quick = Responder([*command, 0, cert, key])
+        self.slow = Responder([*command, 20, cert, key])
 
     def stop(self):
         self.quick.stop()
         self.slow.stop()
-
-    def make_certificates(self):
-        ca, ca_key, cert, key, csr = (self.work / n for n in ('ca.pem', 'ca.key', 'srv.pem', 'srv.key', 'csr'))
-        extensions = self.work / 'ext'
-        extensions.write_text(f'subjectAltName=DNS:{NAME}\nextendedKeyUsage=serverAuth\n'
-                              'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n')
-        new_key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-        for command in (
-                ['req', '-x509', *new_key, '-keyout', ca_key, '-out', ca, '-subj', '/CN=bench CA', '-days', '3',
-                 '-addext', 'keyUsage=critical,keyCertSign'],
-                ['req', *new_key, '-keyout', key, '-out', csr, '-subj', f'/CN={NAME}'],
-                ['x509', '-req', '-in', csr, '-CA', ca, '-CAkey', ca_key, '-CAcreateserial', '-out', cert,
-                 '-days', '2', '-extfile', extensions]):
-            subprocess.run(['openssl', *map(str, command)], check=True, capture_output=True)
-        return ca, cert, key
 
     def questions(self, count):
         """A file of distinct names that nobody was asked before."""
@@ -324,10 +211,7 @@ def report(medians, rounds):
         lines.append([f'{text} ({unit})' if unit else text, *(f'{value:,.{decimals}f}' for value in values),
                       f'{ratio:.2f}' if ratio is not None else '',
                       *(f'{best_of(key, rounds[name]):,.{decimals}f}' for name in names), expected])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1])]
-        print('  '.join([*cells, line[-1]]).rstrip())
+    print_table(lines)
 
 
 def parse_options():
@@ -347,13 +231,8 @@ def parse_options():
 
 
 def find_subjects(bench, options):
-    paths = {'dnproxy': options.program, 'unbound': shutil.which('unbound') or '/usr/sbin/unbound'}
-    commands = {'dnproxy': dnproxy_command, 'unbound': unbound_command}
     names = [options.only] if options.only else ['dnproxy', 'unbound']
-    for name in names:
-        if not os.access(paths[name], os.X_OK):
-            fail(f'{paths[name]} is not there: run make deps, then make')
-    return [Subject(bench, name, paths[name], commands[name]) for name in names]
+    return [Subject(bench, name, find_program(name, options.program), COMMANDS[name]) for name in names]
 
 
 def main():

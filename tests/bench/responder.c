@@ -2,11 +2,18 @@
 /* A fast DNS-over-TLS server for measurements: answers each query with one A record, after a delay
  * of its own making, so that what is asked through it is the limit and not the server.
  *
- *   responder CERT KEY [DELAY_MS [1.2|1.3]]
+ *   responder [-a ADDRESS] [-p PORT] [-d DELAY_MS] [-v 1.2|1.3] [-i IDLE_MS [-r]] [-o] [-n] CERT KEY [CERT KEY...]
  *
- * Listens on 127.0.0.1 and prints "port N".  One TLS record an answer, all records of a turn in one
- * send().  An answer to a padded query is padded to 468 octets (RFC 8467 section 4.1).  Prints what
- * it has counted on SIGUSR1, and on SIGTERM, which ends it. */
+ *   -a, -p  where it listens: 127.0.0.1 and a free port unless it is told
+ *   -d      the time each answer takes
+ *   -v      the only version of TLS; otherwise both
+ *   -i      closes a connection that was idle for so long, with a FIN, or with -r by a reset
+ *   -o      closes a connection after one answer
+ *   -n      resumes no session
+ *
+ * Prints "port N".  Of several certificates each connection gets the next one.  One TLS record an answer,
+ * all records of a turn in one send().  An answer to a padded query is padded to 468 octets (RFC 8467
+ * section 4.1).  Prints what it has counted on SIGUSR1, and on SIGTERM, which ends it. */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -26,6 +33,7 @@
 #include <unistd.h>
 
 #define CONNS 1024u
+#define CERTS 8u
 #define PENDING 16384u /* answers waiting for their time: 20 ms of 800,000 a second */
 #define ANSWER_MAX 640u
 #define PADDED 468u
@@ -39,6 +47,7 @@ struct conn {
 	int fd;
 	uint32_t generation;
 	bool dirty, wants_write;
+	uint64_t used_ns; /* when it was opened, read or answered */
 	SSL *tls;
 	size_t in_len, sent;
 	uint8_t in[IN_MAX];
@@ -55,7 +64,10 @@ struct answer {
 static struct conn conns[CONNS];
 static struct answer pending[PENDING];
 static size_t pending_first, pending_count;
-static uint64_t delay_ns;
+static SSL_CTX *contexts[CERTS]; /* one for each certificate */
+static unsigned context_count, context_next;
+static uint64_t delay_ns, idle_ns; /* idle_ns: 0 = never closes */
+static bool closes_by_reset, answers_once;
 static int poller;
 static struct {
 	unsigned long connections, resumed, queries, malformed, dropped;
@@ -172,7 +184,7 @@ take_query(const struct conn *c, const uint8_t *msg, size_t len)
 /* ---- Connections ---------------------------------------------------------------------------- */
 
 static void
-conn_open(SSL_CTX *ctx, int fd)
+conn_open(int fd)
 {
 	int one = 1;
 	size_t i;
@@ -191,7 +203,8 @@ conn_open(SSL_CTX *ctx, int fd)
 	c->generation++;
 	c->dirty = c->wants_write = false;
 	c->in_len = c->sent = 0;
-	c->tls = SSL_new(ctx);
+	c->used_ns = now_ns();
+	c->tls = SSL_new(contexts[context_next++ % context_count]);
 	if (c->tls == NULL)
 		errx(1, "out of memory");
 	SSL_set_bio(c->tls, BIO_new_socket(fd, BIO_NOCLOSE), BIO_new(BIO_s_mem()));
@@ -204,6 +217,8 @@ conn_open(SSL_CTX *ctx, int fd)
 static void
 conn_close(struct conn *c)
 {
+	/* OpenSSL would forget the session of a connection that ends otherwise; a server need not. */
+	SSL_set_shutdown(c->tls, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(c->tls);
 	close(c->fd);
 	c->fd = -1;
@@ -235,6 +250,20 @@ conn_send(struct conn *c)
 	}
 }
 
+/* Closes as a server does that has had enough: with close_notify and FIN, or by a reset. */
+static void
+conn_end(struct conn *c)
+{
+	static const struct linger at_once = {1, 0};
+
+	if (closes_by_reset)
+		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	else if (SSL_is_init_finished(c->tls) && SSL_shutdown(c->tls) >= 0)
+		conn_send(c);
+	if (c->fd != -1)
+		conn_close(c);
+}
+
 static void
 take_frames(struct conn *c)
 {
@@ -254,6 +283,7 @@ conn_read(struct conn *c)
 	bool shaking = !SSL_is_init_finished(c->tls);
 	int n;
 
+	c->used_ns = now_ns();
 	while ((n = SSL_read(c->tls, c->in + c->in_len, (int)(IN_MAX - c->in_len))) > 0) {
 		c->in_len += (size_t)n;
 		take_frames(c);
@@ -289,6 +319,7 @@ answer_due(void)
 		if (c->fd == -1 || c->generation != a->generation)
 			continue;
 		SSL_write(c->tls, a->msg, (int)a->len);
+		c->used_ns = now;
 		if (!c->dirty)
 			dirty[n++] = a->conn;
 		c->dirty = true;
@@ -298,23 +329,44 @@ answer_due(void)
 
 		c->dirty = false;
 		conn_send(c);
+		if (answers_once && c->fd != -1)
+			conn_end(c);
 	}
+}
+
+/* Closes what was idle for too long; returns when the next connection will have been. */
+static uint64_t
+close_idle(void)
+{
+	uint64_t now = now_ns(), next = UINT64_MAX;
+	struct conn *c;
+
+	if (idle_ns == 0)
+		return next;
+	for (c = conns; c < conns + CONNS; c++) {
+		if (c->fd == -1)
+			continue;
+		if (c->used_ns + idle_ns <= now)
+			conn_end(c);
+		else if (c->used_ns + idle_ns < next)
+			next = c->used_ns + idle_ns;
+	}
+	return next;
 }
 
 static void
 wait_events(struct epoll_event *events, int *n)
 {
-	struct timespec t = {0, 0}, *wait = NULL;
-	uint64_t now = now_ns();
+	struct timespec t = {0, 0};
+	uint64_t now = now_ns(), due = close_idle();
 
-	if (pending_count > 0) {
-		uint64_t due = pending[pending_first].due_ns;
-
-		t.tv_nsec = due > now ? (long)((due - now) % 1000000000u) : 0;
-		t.tv_sec = due > now ? (time_t)((due - now) / 1000000000u) : 0;
-		wait = &t;
+	if (pending_count > 0 && pending[pending_first].due_ns < due)
+		due = pending[pending_first].due_ns;
+	if (due > now && due != UINT64_MAX) {
+		t.tv_sec = (time_t)((due - now) / 1000000000u);
+		t.tv_nsec = (long)((due - now) % 1000000000u);
 	}
-	*n = epoll_pwait2(poller, events, 64, wait, NULL);
+	*n = epoll_pwait2(poller, events, 64, due == UINT64_MAX ? NULL : &t, NULL);
 	if (*n == -1 && errno != EINTR)
 		err(1, "epoll_pwait2");
 }
@@ -334,7 +386,7 @@ take_signal(int signals)
 }
 
 static void
-take_event(SSL_CTX *ctx, int listener, int signals, const struct epoll_event *ev)
+take_event(int listener, int signals, const struct epoll_event *ev)
 {
 	if (ev->data.u64 == TAG_SIGNAL) {
 		take_signal(signals);
@@ -342,7 +394,7 @@ take_event(SSL_CTX *ctx, int listener, int signals, const struct epoll_event *ev
 		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd != -1)
-			conn_open(ctx, fd);
+			conn_open(fd);
 	} else if (conns[ev->data.u64].fd != -1) {
 		conn_read(&conns[ev->data.u64]);
 	}
@@ -351,7 +403,7 @@ take_event(SSL_CTX *ctx, int listener, int signals, const struct epoll_event *ev
 /* ---- Start ---------------------------------------------------------------------------------- */
 
 static SSL_CTX *
-tls_setup(const char *cert, const char *key, const char *version)
+tls_setup(const char *cert, const char *key, const char *version, bool resumes)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	int only = strcmp(version, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
@@ -364,17 +416,24 @@ tls_setup(const char *cert, const char *key, const char *version)
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_default_read_buffer_len(ctx, IN_MAX);
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"bench", 5);
+	if (!resumes) {
+		SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+		SSL_CTX_set_num_tickets(ctx, 0);
+	}
 	return ctx;
 }
 
 static int
-listen_somewhere(void)
+listen_at(const char *address, uint16_t port)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET};
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
 	socklen_t len = sizeof(at);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (inet_pton(AF_INET, address, &at.sin_addr) != 1)
+		errx(2, "%s: no IPv4 address", address);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd == -1 || bind(fd, (struct sockaddr *)&at, len) == -1 || listen(fd, 511) == -1 ||
 	    getsockname(fd, (struct sockaddr *)&at, &len) == -1)
 		err(1, "listen");
@@ -392,33 +451,84 @@ watch(int fd, uint64_t tag)
 		err(1, "epoll_ctl");
 }
 
-int
-main(int argc, char **argv)
+static int
+take_signals(void)
 {
-	struct epoll_event events[64];
-	SSL_CTX *ctx;
 	sigset_t set;
-	int listener, signals, n, i;
 
-	if (argc < 3 || argc > 5)
-		errx(2, "usage: responder CERT KEY [DELAY_MS [1.2|1.3]]");
-	delay_ns = argc > 3 ? strtoull(argv[3], NULL, 10) * 1000000u : 0;
-	ctx = tls_setup(argv[1], argv[2], argc > 4 ? argv[4] : "");
-	for (i = 0; i < (int)CONNS; i++)
-		conns[i].fd = -1;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Reads the command line and loads the certificates; returns the listening socket. */
+static int
+setup(int argc, char **argv)
+{
+	const char *address = "127.0.0.1", *version = "";
+	uint16_t port = 0;
+	bool resumes = true;
+	int option;
+
+	while ((option = getopt(argc, argv, "a:p:d:v:i:ron")) != -1) {
+		switch (option) {
+		case 'a':
+			address = optarg;
+			break;
+		case 'p':
+			port = (uint16_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'd':
+			delay_ns = strtoull(optarg, NULL, 10) * 1000000u;
+			break;
+		case 'v':
+			version = optarg;
+			break;
+		case 'i':
+			idle_ns = strtoull(optarg, NULL, 10) * 1000000u;
+			break;
+		case 'r':
+			closes_by_reset = true;
+			break;
+		case 'o':
+			answers_once = true;
+			break;
+		case 'n':
+			resumes = false;
+			break;
+		default:
+			exit(2);
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc < 2 || argc % 2 != 0 || argc / 2 > (int)CERTS)
+		errx(2, "usage: responder [-a ADDRESS] [-p PORT] [-d MS] [-v 1.2|1.3] [-i MS [-r]] [-o] [-n] "
+			"CERT KEY [CERT KEY...]");
+	for (; argc > 0; argc -= 2, argv += 2)
+		contexts[context_count++] = tls_setup(argv[0], argv[1], version, resumes);
+	return listen_at(address, port);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct epoll_event events[64];
+	int listener, signals, n, i;
+
+	for (i = 0; i < (int)CONNS; i++)
+		conns[i].fd = -1;
+	signals = take_signals();
 	poller = epoll_create1(EPOLL_CLOEXEC);
-	listener = listen_somewhere();
+	listener = setup(argc, argv);
 	watch(signals, TAG_SIGNAL);
 	watch(listener, TAG_LISTEN);
 	for (;;) {
 		wait_events(events, &n);
 		for (i = 0; i < n; i++)
-			take_event(ctx, listener, signals, &events[i]);
+			take_event(listener, signals, &events[i]);
 		answer_due();
 	}
 }

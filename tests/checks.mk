@@ -117,13 +117,14 @@ $(B)/dnproxy.map: $(OBJ) $(BEARSSL_LIB)
 size: $(B)/dnproxy $(B)/dnproxy.map
 	@tests/size.sh $^ $(SIZE_MAX) $(EACH)
 
-BENCH_TOOLS = $(B)/bench/responder $(B)/bench/client
+BENCH_TOOLS = $(B)/bench/responder $(B)/bench/client $(B)/bench/relay
+BENCH_FLAGS = --program $(B)/dnproxy --tools $(B)/bench --json $(B)/bench.json $(if $(QUICK),--quick)
 $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(TEST_CC) -std=c11 $(WARN) -Werror -D_GNU_SOURCE -O2 -g -o $@ $< -lssl -lcrypto
 bench: $(B)/dnproxy $(BENCH_TOOLS)
-	@/usr/bin/python3 tests/bench/bench.py --program $(B)/dnproxy --tools $(B)/bench \
-		--json $(B)/bench.json $(if $(QUICK),--quick)
+	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH_FLAGS)
+	@/usr/bin/python3 -B tests/bench/recovery.py $(BENCH_FLAGS)
 
 # ---- Lint -----------------------------------------------------------------------------------------
 

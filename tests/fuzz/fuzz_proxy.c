@@ -246,6 +246,8 @@ suspect(unsigned up)
 	bool replaced = octet() & 1;
 
 	if (replaced) {
+		for (; old[up] > 0; old[up]--) /* there are no more than two connections */
+			world_take(up, 0);
 		old[up] = world.up[up].count;
 		taken[up] = world.up[up].taken;
 	}
@@ -331,6 +333,20 @@ one_event(void)
 	check_ids();
 }
 
+/* Then nobody is left waiting. */
+static void
+all_are_well(void)
+{
+	const struct query_table *t = &world.proxy.table;
+
+	for (unsigned u = 0; u < WORLD_UPS; u++)
+		old[u] = world.up[u].count = 0;
+	for (unsigned u = 0; u < WORLD_UPS; u++)
+		world_ready(u);
+	for (const struct query *q = query_first(t, QUERY_LIST_OPEN); q != NULL; q = query_next(t, q))
+		LAW(q->state == QUERY_SENT);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -342,6 +358,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(taken, 0xff, sizeof(taken));
 	while (in.left > 0)
 		one_event();
+	all_are_well();
 	/* In the end nobody waits: each was answered, or had left. */
 	world_pass(QUERY_TIMEOUT_MS);
 	LAW(world.proxy.table.open == 0);

@@ -289,14 +289,18 @@ read_in(struct conn *c, const struct now *now)
 {
 	long n = net_read(c->fd, scratch, sizeof(scratch));
 	enum conn_event event = CONN_NOTHING;
+	uint32_t heard = c->heard;
 
 	if (n == NET_AGAIN)
 		return CONN_NOTHING;
 	if (n > 0) {
-		c->heard_ms = c->active_ms = now->mono_ms;
+		c->heard_ms = now->mono_ms;
 		if (digest(c, scratch, (size_t)n) == -1)
 			return fail(c, "sends what is no DNS over TLS");
 		c->waiting_ms = c->unanswered > 0 ? now->mono_ms : 0;
+		/* A goodbye alone is none: how long it was quiet before tells its owner why it came. */
+		if (c->heard != heard || tls_state(c->tls) != TLS_CLOSED)
+			c->active_ms = now->mono_ms;
 		if (c->state == CONN_SHAKING && tls_state(c->tls) == TLS_OPEN)
 			event = become_open(c, now);
 		if (tls_state(c->tls) != TLS_CLOSED) {

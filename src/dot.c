@@ -424,8 +424,8 @@ step(void *self, const struct wants *ready, const struct now *now)
 	step_cur(d, ready);
 	if (d->dropping || is_outdated(d))
 		drop(d);
-	/* Who waited for the connection comes first, before it can be called idle. */
-	else if (!d->fresh && deadline(d) <= now_ms(d))
+	/* Who waited for the connection comes first, before it can be called idle, or silent. */
+	else if (!d->fresh && !d->kept && deadline(d) <= now_ms(d))
 		on_deadline(d);
 	report(d);
 }

@@ -1216,6 +1216,35 @@ who_spoke_while_its_successor_failed_goes_on(void **state)
 	assert_int_equal(server.accepted, 1);
 }
 
+/* It goes on, but what it has is not acknowledged: another one is tried, and gets that question. */
+static void
+who_goes_on_and_is_silent_still_is_replaced_again(void **state)
+{
+	struct peer_session *first;
+
+	(void)state;
+	start_ready();
+	first = peer;
+	ask(2, "www.example");
+	UNTIL(first->count == 1);
+	peer_cut_off(first->fd);
+	ask(3, "www.example");
+	peer_cut_off(server.listening);
+	pass(POOL_DOUBT_MIN_MS);
+	pass(CONN_SYN_MS);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 2);
+	pass(DOT_CONNECT_MS - CONN_SYN_MS);
+	assert_int_equal(is(), DOT_READY);
+	peer_reach(server.listening);
+	turn();
+	assert_int_equal(is(), DOT_CONNECTING);
+	UNTIL(server.accepted == 2 && peer->count == 1);
+	peer_answer(0);
+	UNTIL(world.udp.replies == 3);
+	assert_int_equal(world.proxy.count.answered, 3);
+}
+
 /* Neither speaks: that is a failure, and both go. */
 static void
 who_stayed_silent_while_its_successor_failed_is_given_up(void **state)
@@ -1741,6 +1770,7 @@ main(void)
 		cmocka_unit_test(a_dead_path_is_replaced_at_the_first_doubt),
 		cmocka_unit_test(what_the_replaced_one_still_answers_counts),
 		cmocka_unit_test(who_spoke_while_its_successor_failed_goes_on),
+		cmocka_unit_test(who_goes_on_and_is_silent_still_is_replaced_again),
 		cmocka_unit_test(who_stayed_silent_while_its_successor_failed_is_given_up),
 		cmocka_unit_test(a_server_silent_from_the_start_is_given_up),
 		cmocka_unit_test(a_dropped_question_costs_no_connection),

@@ -182,6 +182,8 @@ on_ended(struct dot *d)
 		fail(d, "closes the connection without an answer", false, false);
 		return;
 	}
+	if (!useless)
+		d->barren = 0; /* what was before is long ago */
 	log_debug("dot %s (%s): %s, %u questions open", d->up.name, d->label, c->trouble,
 		  (unsigned)c->unanswered);
 	if (c->unanswered == 0)

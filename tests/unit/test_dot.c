@@ -1451,6 +1451,30 @@ who_is_kept_warm_but_ends_at_once_has_to_rest(void **state)
 	UNTIL(server.accepted == 3 && is() == DOT_READY);
 }
 
+/* Two questions lost to two closes, with a regular one between them, are no failure. */
+static void
+what_was_before_a_regular_close_is_forgiven(void **state)
+{
+	(void)state;
+	start_warm();
+	UNTIL(is() == DOT_READY);
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned accepted = server.accepted;
+
+		ask(1, "www.example");
+		UNTIL(peer->count == 1);
+		world_forget(&world.udp, 1);
+		pass(DOT_SHORT_MS);
+		peer_hang_up();
+		UNTIL(server.accepted == accepted + 1 && is() == DOT_READY);
+		pass(DOT_SHORT_MS);
+		peer_say_goodbye();
+		peer_hang_up();
+		UNTIL(server.accepted == accepted + 2 && is() == DOT_READY);
+		assert_int_equal(dot->failures, 0);
+	}
+}
+
 /* ---- Another network -------------------------------------------------------------------------- */
 
 static void
@@ -1779,6 +1803,7 @@ main(void)
 		cmocka_unit_test(an_idle_time_learnt_is_tried_again_after_a_while),
 		cmocka_unit_test(who_is_kept_warm_is_there_before_the_first_question),
 		cmocka_unit_test(who_is_kept_warm_but_ends_at_once_has_to_rest),
+		cmocka_unit_test(what_was_before_a_regular_close_is_forgiven),
 		cmocka_unit_test(what_is_dropped_goes_out_again_over_a_new_connection),
 		cmocka_unit_test(a_drop_ends_a_rest),
 		cmocka_unit_test(a_drop_while_one_is_replaced_ends_both),

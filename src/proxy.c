@@ -215,20 +215,35 @@ offer(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	return best;
 }
 
-/* All upstreams rest, and a query is there: one of them is tried early, in turn. */
-static void
-wake_one(struct proxy *p, struct query *q, uint64_t now)
+/* A query is there, and whoever might take it rests: one of them, but none of skip, is tried early, in turn.
+ * Returns what it says. */
+static enum upstream_verdict
+wake_one(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
+	enum upstream_verdict verdict;
 	struct upstream *up;
 
-	if (p->ups == 0 || now < p->wake_ms)
-		return;
+	if (now < p->wake_ms || (skip | ~0u << p->ups) == ~0u || q->tries >= tries_max(p))
+		return UPSTREAM_DOWN;
 	p->wake_ms = now + POOL_WAKE_MS;
-	p->woken = (p->woken + 1) % p->ups;
-	up = p->up[p->woken];
+	do {
+		p->woken = (p->woken + 1) % p->ups;
+		up = p->up[p->woken];
+	} while ((skip & bit(up)) != 0);
 	up->wake(up);
-	if (send_to(p, q, up, now) == UPSTREAM_TAKEN)
+	verdict = send_to(p, q, up, now);
+	if (verdict == UPSTREAM_TAKEN)
 		query_watch(&p->table, q, up->index, now);
+	return verdict;
+}
+
+/* As offer(), and wakes one where all are down. */
+static enum upstream_verdict
+press(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
+{
+	enum upstream_verdict best = offer(p, q, skip, now);
+
+	return best == UPSTREAM_DOWN ? wake_one(p, q, skip, now) : best;
 }
 
 /* Finds an upstream for a query that none has, but none of skip.  When all are down it waits, and tries
@@ -248,7 +263,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 		return;
 	}
 	if (best == UPSTREAM_DOWN && q->hoped == 0)
-		wake_one(p, q, now);
+		(void)wake_one(p, q, skip, now);
 	if (q->asked == 0)
 		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
 }
@@ -406,6 +421,7 @@ static bool
 ask_another(struct proxy *p, struct query *q, const struct upstream *up, const struct edns_answer *a,
 	    uint64_t now)
 {
+	enum upstream_verdict best;
 	bool taken;
 
 	if (q->soured == 0) {
@@ -417,7 +433,13 @@ ask_another(struct proxy *p, struct query *q, const struct upstream *up, const s
 		return true;
 	if (q->asked == 0)
 		q->state = QUERY_WAITING;
-	taken = offer(p, q, q->asked | q->soured, now) <= UPSTREAM_SOON;
+	best = press(p, q, q->asked | q->soured, now);
+	taken = best <= UPSTREAM_SOON;
+	/* One that failed before is given as long as any other to come about. */
+	if (q->asked == 0 && best != UPSTREAM_DOWN) {
+		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
+		taken = true;
+	}
 	p->count.soured += taken;
 	return taken;
 }
@@ -523,7 +545,7 @@ proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now)
 	     q = query_next(&p->table, q)) {
 		if ((q->asked & bit(up)) == 0)
 			continue;
-		if (!in_good_hands(p, q) && offer(p, q, q->asked | q->soured, now) == UPSTREAM_TAKEN)
+		if (!in_good_hands(p, q) && press(p, q, q->asked | q->soured, now) == UPSTREAM_TAKEN)
 			continue;
 		if (replaced)
 			q->hoped = (uint16_t)(q->hoped | bit(up));

@@ -107,14 +107,13 @@ world_send(struct upstream *self, const uint8_t *msg, size_t len)
 	return UPSTREAM_TAKEN;
 }
 
-/* Only while all rest, and not again before its time. */
+/* Only who rests, and nobody again before its time. */
 static inline void
 world_wake(struct upstream *self)
 {
 	struct world_up *u = (struct world_up *)(void *)self;
 
-	for (unsigned i = 0; i < world.proxy.ups; i++)
-		LAW(world.up[i].verdict == UPSTREAM_DOWN);
+	LAW(u->verdict == UPSTREAM_DOWN);
 	LAW(world.wake_ms == 0 || world.now - world.wake_ms >= POOL_WAKE_MS);
 	world.wake_ms = world.now;
 	u->wakes++;

@@ -915,18 +915,84 @@ static void
 a_sour_answer_is_passed_on_at_once_where_nobody_else_can_be_asked(void **state)
 {
 	(void)state;
-	for (int verdict = UPSTREAM_MAYBE; verdict <= UPSTREAM_DOWN; verdict++) {
-		world_start(64, 3);
-		world.up[1].verdict = world.up[2].verdict = (enum upstream_verdict)verdict;
+	world_start(64, 3);
+	world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_REFUSED, 22);
+	assert_reply(&world.udp, 1, 1, DNS_REFUSED, 0);
+	assert_error_code(&world.udp, 22, "text");
+	assert_int_equal(count()->soured, 0);
+	assert_int_equal(wakes(), 1); /* in vain */
+	assert_int_equal(world.up[0].wakes, 0);
+	world_ready(1);
+	assert_int_equal(world.up[1].count, 0);
+}
+
+static void
+a_sour_answer_wakes_another_that_rests(void **state)
+{
+	(void)state;
+	for (int how = UPSTREAM_TAKEN; how <= UPSTREAM_MAYBE; how++) {
+		world_start(64, 2);
+		world.up[1].verdict = UPSTREAM_DOWN;
+		world.up[1].woken = (enum upstream_verdict)how;
 		ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
-		answer_with_error(0, DNS_REFUSED, 22);
-		assert_reply(&world.udp, 1, 1, DNS_REFUSED, 0);
-		assert_error_code(&world.udp, 22, "text");
-		assert_int_equal(count()->soured, 0);
-		assert_int_equal(wakes(), 0);
-		world_ready(1);
-		assert_int_equal(world.up[1].count, 0);
+		answer_with_error(0, DNS_SERVFAIL, 22);
+		assert_int_equal(world.up[1].wakes, 1);
+		assert_int_equal(world.udp.replies, 0);
+		if (how != UPSTREAM_TAKEN)
+			world_ready(1);
+		answer(1, 0, DNS_NOERROR, 1);
+		assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+		/* Not for each of them: once a second. */
+		world.up[1].verdict = UPSTREAM_DOWN;
+		ask_with_opt(&world.udp, 2, 2, "example.com", 1232);
+		answer_with_error(0, DNS_SERVFAIL, 22);
+		assert_int_equal(world.up[1].wakes, 1);
+		assert_reply(&world.udp, 2, 2, DNS_SERVFAIL, 0);
 	}
+}
+
+/* It may be well again; if it is not, the answer is the one there is. */
+static void
+a_sour_answer_waits_a_little_for_who_failed_before(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[1].verdict = UPSTREAM_MAYBE;
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	world_pass(POOL_WAIT_MS - 1);
+	assert_int_equal(world.udp.replies, 0);
+	world_pass(1);
+	assert_reply(&world.udp, 1, 1, DNS_SERVFAIL, 0);
+	ask_with_opt(&world.udp, 2, 2, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	world_lost(1, UPSTREAM_DOWN);
+	assert_reply(&world.udp, 2, 2, DNS_SERVFAIL, 0);
+	world.up[1].verdict = UPSTREAM_MAYBE;
+	ask_with_opt(&world.udp, 3, 3, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	world_ready(1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 3, 3, DNS_NOERROR, 1);
+}
+
+/* The only one that does not rest says nothing. */
+static void
+silence_wakes_another_that_rests(void **state)
+{
+	(void)state;
+	world_start(64, 3);
+	world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
+	world.up[1].woken = UPSTREAM_TAKEN;
+	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 2, 2, "example.com");
+	world_suspect(0, false);
+	assert_int_equal(wakes(), 1);
+	assert_int_equal(world.up[1].count, 2);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
 }
 
 static void
@@ -2818,6 +2884,9 @@ main(void)
 		cmocka_unit_test(one_upstream_alone_has_the_last_word),
 		cmocka_unit_test(where_all_say_servfail_it_is_servfail),
 		cmocka_unit_test(a_sour_answer_is_passed_on_at_once_where_nobody_else_can_be_asked),
+		cmocka_unit_test(a_sour_answer_wakes_another_that_rests),
+		cmocka_unit_test(a_sour_answer_waits_a_little_for_who_failed_before),
+		cmocka_unit_test(silence_wakes_another_that_rests),
 		cmocka_unit_test(a_sour_answer_waits_a_little_for_a_connection),
 		cmocka_unit_test(at_the_deadline_the_first_sour_answer_is_given),
 		cmocka_unit_test(a_sour_answer_is_forgotten_with_its_query),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from asker import Asker, Crowd, assert_all_good
-from lab import LONG, NEW_HOME, at_once, hoard, normal, serve
+from lab import BACK, LONG, NEW_HOME, at_once, hoard, normal, serve
 from wire import query
 
 DOWN = 600 if LONG else 15
@@ -84,7 +84,7 @@ def test_after_the_wan_was_down_the_first_answer_comes_within_a_second(lab, meas
             assert_all_good(asker.since(moment + 1))
             return asker.first_good(moment)
 
-    measured(f"WAN down for {DOWN} s, {name}: first answer after its return", at_once(ROUNDS, one), 1.0)
+    measured(f"WAN down for {DOWN} s, {name}: first answer after its return", at_once(ROUNDS, one), BACK)
 
 
 def test_sigusr2_drops_all_connections_and_asks_again_what_is_open(lab, measured):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from asker import Asker, assert_all_good
+from lab import BACK, HANDSHAKE
 from patience import SLOW
 from wire import query
 

@@ -258,7 +258,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	best = offer(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
-	if (q->soured != 0 || q->tries >= tries_max(p)) {
+	if ((q->soured != 0 && best == UPSTREAM_DOWN) || q->tries >= tries_max(p)) {
 		fail(p, q, now);
 		return;
 	}

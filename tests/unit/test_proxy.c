@@ -978,6 +978,21 @@ a_sour_answer_waits_a_little_for_who_failed_before(void **state)
 	assert_reply(&world.udp, 3, 3, DNS_NOERROR, 1);
 }
 
+/* It had the question, and the connection ended: it may have been at its end already. */
+static void
+a_sour_answer_waits_a_little_for_who_was_lost(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	ask_with_opt(&world.udp, 1, 1, "example.com", 1232);
+	answer_with_error(0, DNS_SERVFAIL, 22);
+	world_lost(1, UPSTREAM_MAYBE);
+	assert_int_equal(world.udp.replies, 0);
+	world_ready(1);
+	answer(1, 0, DNS_NOERROR, 1);
+	assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+}
+
 /* The only one that does not rest says nothing. */
 static void
 silence_wakes_another_that_rests(void **state)
@@ -2886,6 +2901,7 @@ main(void)
 		cmocka_unit_test(a_sour_answer_is_passed_on_at_once_where_nobody_else_can_be_asked),
 		cmocka_unit_test(a_sour_answer_wakes_another_that_rests),
 		cmocka_unit_test(a_sour_answer_waits_a_little_for_who_failed_before),
+		cmocka_unit_test(a_sour_answer_waits_a_little_for_who_was_lost),
 		cmocka_unit_test(silence_wakes_another_that_rests),
 		cmocka_unit_test(a_sour_answer_waits_a_little_for_a_connection),
 		cmocka_unit_test(at_the_deadline_the_first_sour_answer_is_given),

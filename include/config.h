@@ -63,6 +63,12 @@ int config_read(struct config *c, const char *text, size_t len, const char *name
 int config_environment(struct config *c, char *(*get)(const char *), bool from_file,
 		       char err[CONFIG_ERROR_MAX]);
 
+/* Leaves one upstream, that of text: "192.0.2.1", "192.0.2.1@8853", "[2001:db8::1]@853", each perhaps with
+ * "#hostname" behind.  Where the settings have one with this address and port, it stays as it is but for a
+ * hostname that is given; else it has no pins, and without a hostname must name its address.
+ * Returns 0; or -1 with one line in err, and *c must not be used. */
+int config_choose(struct config *c, const char *text, char err[CONFIG_ERROR_MAX]);
+
 /* Writes the settings in force as YAML that config_read() reads back the same.  Returns the
  * length without the final NUL, which always fits in CONFIG_TEXT_MAX. */
 #define CONFIG_TEXT_MAX 16384u

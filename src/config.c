@@ -481,6 +481,30 @@ config_environment(struct config *c, char *(*get)(const char *), bool from_file,
 	return settle(c, &p, NULL);
 }
 
+int
+config_choose(struct config *c, const char *text, char err[CONFIG_ERROR_MAX])
+{
+	struct place p = {.key = "probe", .err = err};
+	const char *hash = strchr(text, '#');
+	struct config_upstream u;
+	char server[KEY_TEXT_MAX];
+
+	text_make(server, sizeof(server), "%.*s", (int)strcspn(text, "#"), text);
+	preset_upstream(&u);
+	u.hostname[0] = '\0';
+	if (read_at_port(find("upstream.ip", false), &u, server, &p) == -1)
+		return -1;
+	for (size_t i = c->upstreams; i-- > 0;) {
+		if (addr_same(&c->upstream[i].addr, &u.addr))
+			u = c->upstream[i];
+	}
+	if (hash != NULL && key_read(find("upstream.hostname", false), &u, hash + 1, &p) == -1)
+		return -1;
+	c->upstream[0] = u;
+	c->upstreams = 1;
+	return 0;
+}
+
 /* ---- Printing -------------------------------------------------------------------------------- */
 
 struct out {

@@ -892,6 +892,55 @@ the_example_file_says_the_defaults(void **state)
 	}
 }
 
+static void
+chosen(const char *text, const char *addr, const char *hostname, size_t pins)
+{
+	assert_read("upstream:\n"
+		    "  - ip: 192.0.2.1\n    hostname: a.test\n"
+		    "  - ip: 192.0.2.1\n    hostname: again.test\n"
+		    "  - ip: 2001:db8::1\n    port: 8853\n    hostname: b.test\n"
+		    "    pins: sha256/B1bMBM/jQ2DP7Pmv9WZmcdemoRZn7cqON28iWk8QqLA=\n");
+	if (config_choose(&c, text, err) == -1)
+		fail_msg("%s", err);
+	assert_int_equal(c.upstreams, 1);
+	assert_addr(&c.upstream[0].addr, addr);
+	assert_string_equal(c.upstream[0].hostname, hostname);
+	assert_int_equal(c.upstream[0].pins, pins);
+}
+
+static void
+one_upstream_is_chosen_with_what_the_settings_know_of_it(void **state)
+{
+	(void)state;
+	chosen("192.0.2.1", "192.0.2.1@853", "a.test", 0);
+	chosen("192.0.2.1#c.test", "192.0.2.1@853", "c.test", 0);
+	chosen("192.0.2.1@8853", "192.0.2.1@8853", "", 0);
+	chosen("[2001:db8::1]@8853", "[2001:db8::1]@8853", "b.test", 1);
+	chosen("2001:db8::1@8853#c.test.", "[2001:db8::1]@8853", "c.test", 1);
+	chosen("2001:db8::1", "[2001:db8::1]@853", "", 0);
+	chosen("1.1.1.1", "1.1.1.1@853", "", 0);
+}
+
+static void
+what_cannot_be_chosen_is_said(void **state)
+{
+	static const char *const bad[] = {"",
+					  "a.test",
+					  "192.0.2.1@",
+					  "192.0.2.1@0",
+					  "192.0.2.1#a b",
+					  "0.0.0.0@853",
+					  "[2001:db8::1",
+					  "192.0.2.1@1@2"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		config_default(&c);
+		assert_int_equal(config_choose(&c, bad[i], err), -1);
+		assert_memory_equal(err, "probe: ", 7);
+	}
+}
+
 int
 main(void)
 {
@@ -925,6 +974,8 @@ main(void)
 		cmocka_unit_test(one_upstream_without_a_hostname_may_move_alone),
 		cmocka_unit_test(pins_stay_when_the_environment_changes_the_one_upstream),
 		cmocka_unit_test(several_upstreams_are_replaced_by_both_variables_only),
+		cmocka_unit_test(one_upstream_is_chosen_with_what_the_settings_know_of_it),
+		cmocka_unit_test(what_cannot_be_chosen_is_said),
 		cmocka_unit_test(what_is_printed_reads_back_the_same),
 		cmocka_unit_test(what_is_empty_is_printed_as_it_is_read),
 		cmocka_unit_test(the_longest_settings_fit_when_printed),

@@ -91,6 +91,7 @@ struct edns_answer {
 	unsigned rcode;		      /* with the extended bits */
 	bool has_keepalive;	      /* with a timeout: */
 	uint16_t keepalive;	      /* in units of 100 ms (RFC 7828 section 3.1) */
+	bool has_padding;	      /* RFC 7830, perhaps of no octets */
 	int ede;		      /* its first Extended DNS Error (RFC 8914); EDE_NONE = none */
 	bool tail_names;	      /* names behind the OPT may point at what moves when it is taken out */
 	size_t end;		      /* offset behind the last record */

@@ -350,6 +350,7 @@ read_answer_opt(const uint8_t *msg, struct edns_answer *a)
 			a->has_keepalive = true;
 			a->keepalive = get16(msg + o.at + OPTION_HEADER);
 		}
+		a->has_padding |= o.code == EDNS_PADDING;
 		if (o.code == EDNS_EDE && o.len >= OPTION_HEADER + 2 && a->ede == EDE_NONE)
 			a->ede = get16(msg + o.at + OPTION_HEADER);
 	}

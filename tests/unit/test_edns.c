@@ -918,13 +918,14 @@ an_answer_is_read(void **state)
 	assert_int_equal(seen.rcode, DNS_NXDOMAIN);
 	assert_int_equal(seen.question.end, answer.len);
 	assert_int_equal(seen.opt_len, 0);
-	assert_false(seen.has_keepalive || seen.tail_names);
+	assert_false(seen.has_keepalive || seen.has_padding || seen.tail_names);
 	made_a(&answer, MADE_ANSWER, "12>", 1);
 	made_opt(&answer, 1232, 0x01000000);
 	made_option(&answer, EDNS_PADDING, "\0", 1);
 	made_option(&answer, EDNS_KEEPALIVE, "\1\2", 2);
 	assert_int_equal(read_answer(), 0);
 	assert_int_equal(seen.rcode, 16 + DNS_NXDOMAIN);
+	assert_true(seen.has_padding);
 	assert_true(seen.has_keepalive);
 	assert_int_equal(seen.keepalive, 0x102);
 	assert_int_equal(seen.opt_at + seen.opt_len, answer.len);
@@ -942,6 +943,7 @@ a_keepalive_without_a_timeout_says_nothing(void **state)
 		made_option(&answer, EDNS_KEEPALIVE, "\1\2\3\4", len);
 		assert_int_equal(read_answer(), 0);
 		assert_int_equal(seen.has_keepalive, len == 2);
+		assert_false(seen.has_padding);
 	}
 }
 

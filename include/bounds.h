@@ -134,6 +134,14 @@ _Static_assert(POOL_DOUBT_MIN_MS + POOL_WAIT_MS + 300u < PROMISE_OTHER_MS, "sile
 _Static_assert(CONN_SYN_MS + 300u < PROMISE_BACK_MS && DOT_REST_LOCAL_MS + 300u < PROMISE_BACK_MS,
 	       "an upstream that is back is noticed in time");
 
+/* ---- Probing an upstream -------------------------------------------------------------------- */
+
+#define PROBE_MS 10000u	      /* all of it, without waiting for an idle close */
+#define PROBE_ANSWER_MS 2000u /* a resolver that looks something up takes one; most stubs wait for five */
+#define PROBE_QUERIES 5u      /* of whose times the middle one is told */
+#define PROBE_IDLE_MS 65000u /* more than a minute, which no well-known server grants, is as good as for ever */
+#define PROBE_PAGE_MAX 16384u /* what is printed at once: ten certificates take 8,000 octets at most */
+
 /* ---- Clients over TCP ----------------------------------------------------------------------- */
 
 /* select() takes descriptors below FD_SETSIZE (1,024).  Listeners, upstreams and what the C

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "loop.h"
 #include "now.h"
+#include "probe.h"
 #include "proxy.h"
 #include "tcp.h"
 #include "text.h"
@@ -204,10 +205,15 @@ static const char usage[] =
 	"dnproxy: takes plain DNS over UDP and TCP, and asks an upstream over authenticated TLS.\n"
 	"\n"
 	"usage: dnproxy [-c FILE] [--check]\n"
+	"       dnproxy probe [-c FILE] [--json] [--idle] [--name NAME] [IP[@PORT][#HOSTNAME]]\n"
 	"  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
 	"      --check        check the settings, print what is in force and the memory, and end\n"
 	"      --help         print this and end\n"
 	"      --version      print versions and build date and end\n"
+	"  probe              what an upstream (each of the settings) can do, and what is wrong\n"
+	"      --json         as JSON\n"
+	"      --idle         also how long it stays open, up to 65 s\n"
+	"      --name NAME    what is asked for, else example.com\n"
 	"\n";
 
 static int
@@ -286,6 +292,17 @@ fit_descriptors(void)
 		 (unsigned)config.tcp_clients);
 }
 
+static struct tls_rules
+rules_of(const struct config_upstream *u)
+{
+	return (struct tls_rules){.name = u->hostname,
+				  .pin = u->pin,
+				  .pins = u->pins,
+				  .trust = trust,
+				  .trust_given = config.trust_anchors[0] != '\0',
+				  .strict_clock = config.strict_clock};
+}
+
 static void
 build(void)
 {
@@ -300,12 +317,7 @@ build(void)
 		 &now);
 	for (size_t i = 0; i < config.upstreams; i++) {
 		const struct config_upstream *u = &config.upstream[i];
-		struct tls_rules rules = {.name = u->hostname,
-					  .pin = u->pin,
-					  .pins = u->pins,
-					  .trust = trust,
-					  .trust_given = config.trust_anchors[0] != '\0',
-					  .strict_clock = config.strict_clock};
+		struct tls_rules rules = rules_of(u);
 
 		dot[i] = dot_init(take(dot_memory()), &u->addr, &rules, u->keep_warm, &proxy, &now);
 	}
@@ -427,8 +439,28 @@ serve(void)
 
 struct options {
 	const char *path;
-	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION } task;
+	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE } task;
+	struct probe_wishes wishes;
+	const char *target; /* of a probe; NULL = all upstreams */
 };
+
+static int
+probe(const struct options *o)
+{
+	struct probe *p = probe_init(take(probe_memory()), &o->wishes, say);
+	char error[CONFIG_ERROR_MAX];
+	bool good = true;
+
+	if (o->target != NULL && config_choose(&config, o->target, error) == -1)
+		refuse_settings(error);
+	clock_step(NULL, NULL, &now);
+	for (size_t i = 0; i < config.upstreams; i++) {
+		struct tls_rules rules = rules_of(&config.upstream[i]);
+
+		good &= probe_upstream(p, &config.upstream[i].addr, &rules);
+	}
+	return probe_end(p) == 0 && good ? EXIT_OK : EXIT_START;
+}
 
 static _Noreturn void
 refuse_usage(const char *what, const char *why)
@@ -439,18 +471,41 @@ refuse_usage(const char *what, const char *why)
 	refuse_settings(line);
 }
 
+static bool
+read_probe_option(struct options *o, char **argv, int *i)
+{
+	const char *arg = argv[*i];
+
+	if (strcmp(arg, "--json") == 0) {
+		o->wishes.json = true;
+	} else if (strcmp(arg, "--idle") == 0) {
+		o->wishes.idle = true;
+	} else if (strcmp(arg, "--name") == 0) {
+		if (argv[*i + 1] == NULL || !probe_is_name(argv[*i + 1]))
+			refuse_usage(arg, "needs a DNS name");
+		o->wishes.name = argv[++*i];
+	} else if (arg[0] != '-' && o->target == NULL) {
+		o->target = arg;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static void
 read_option(struct options *o, char **argv, int *i)
 {
 	const char *arg = argv[*i];
 
+	if (o->task == TO_PROBE && read_probe_option(o, argv, i))
+		return;
 	if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
 		if (argv[*i + 1] == NULL)
 			refuse_usage(arg, "names no file");
 		o->path = argv[++*i];
 	} else if (strncmp(arg, "--config=", 9) == 0) {
 		o->path = arg + 9;
-	} else if (strcmp(arg, "--check") == 0) {
+	} else if (strcmp(arg, "--check") == 0 && o->task != TO_PROBE) {
 		o->task = TO_CHECK;
 	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
 		o->task = TO_HELP;
@@ -465,9 +520,14 @@ read_option(struct options *o, char **argv, int *i)
 int
 main(int argc, char **argv)
 {
-	struct options o = {NULL, TO_SERVE};
+	struct options o = {.task = TO_SERVE, .wishes = {.name = "example.com"}};
+	int i = 1;
 
-	for (int i = 1; i < argc; i++)
+	if (argc > 1 && strcmp(argv[1], "probe") == 0) {
+		o.task = TO_PROBE;
+		i = 2;
+	}
+	for (; i < argc; i++)
 		read_option(&o, argv, &i);
 	if (o.task == TO_HELP)
 		return help();
@@ -479,6 +539,8 @@ main(int argc, char **argv)
 		return check();
 	now_set_floor(DNPROXY_BUILD_EPOCH);
 	now_read(&now);
+	if (o.task == TO_PROBE)
+		return probe(&o);
 	if (loop_take_signals() == -1) {
 		log_error("cannot take signals: %s", text_error(errno));
 		give_up(EXIT_START);

@@ -171,8 +171,8 @@ def dnproxy(stage):
 def run(tmp_path):
     """run("--check", ...) runs the program to its end in an empty directory."""
 
-    def to_the_end(*args, env=None, cwd=tmp_path):
-        return program_under_test.run(*args, cwd=cwd, env=env)
+    def to_the_end(*args, env=None, cwd=tmp_path, timeout=10):
+        return program_under_test.run(*args, cwd=cwd, env=env, timeout=timeout)
 
     return to_the_end
 

@@ -118,6 +118,19 @@ def test_every_option_of_help_is_in_the_man_page():
         assert f"Fl -{option}" in MAN, option
 
 
+def test_what_a_probe_tells_is_in_the_documents():
+    facts = re.findall(r'\{[A-Z_]+, "([a-z_]+)"\}', (TOP / "src/probe.c").read_text(encoding="utf-8"))
+    assert len(facts) > 20
+    part = MAN.split(".Sh PROBE")[1].split(".Sh ENVIRONMENT")[0]
+    for key in facts:
+        assert re.search(rf"^\.It .*\b{key}\b", part, re.M), key
+    example = README.split("## Checking what happens")[1].split("`--json`")[0]
+    told = [m[1].rstrip() for m in re.finditer(r"^    ([a-z].{12}) \S", example, re.M)]
+    assert len(told) > 25 and set(told) - {"dnproxy"} <= {key.replace("_", " ") for key in facts}
+    until = f"up to {constants()['PROBE_IDLE_MS'] // 1000} s"
+    assert until in run("--help") and until in README and until in part
+
+
 def test_every_file_of_the_readme_is_accepted(tmp_path):
     files = re.findall(r"```yaml\n(.*?)```", README, re.S)
     assert len(files) >= 2

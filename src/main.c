@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -267,19 +268,27 @@ listen_everywhere(void)
  * would keep dnproxy from reaching its upstreams. */
 #define DESCRIPTORS_BESIDE (2 * config.listens + 3 * config.upstreams + 16)
 
+/* Reads, or else sets, how many descriptors are granted.  The system call itself: the C library's brings 2 kB
+ * that tell other threads. */
+static int
+descriptors(const uint64_t set[2], uint64_t get[2])
+{
+	return (int)syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, set, get);
+}
+
 /* Takes as many descriptors as are granted and of use, and bounds TCP clients by them. */
 static void
 fit_descriptors(void)
 {
-	struct rlimit limit;
+	uint64_t limit[2]; /* in force, and the most there can be */
 	size_t want = DESCRIPTORS_BESIDE + config.tcp_clients, have;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= want)
+	if (descriptors(NULL, limit) == -1 || limit[0] >= want)
 		return;
-	have = (size_t)limit.rlim_cur;
-	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		have = (size_t)limit.rlim_cur;
+	have = (size_t)limit[0];
+	limit[0] = limit[1] < want ? limit[1] : want;
+	if (descriptors(limit, NULL) == 0)
+		have = (size_t)limit[0];
 	if (have >= want)
 		return;
 	if (have <= DESCRIPTORS_BESIDE) {

@@ -621,6 +621,15 @@ hedge(struct proxy *p, struct query *q, uint64_t now)
 	p->count.hedged++;
 }
 
+/* The first of those who wait, if nobody has given it hope: it tries again as soon as one may be woken. */
+static struct query *
+forlorn(const struct proxy *p)
+{
+	struct query *q = query_watched(&p->table, QUERY_WATCH_WAITING);
+
+	return q != NULL && q->hoped == 0 && p->ups > 0 ? q : NULL;
+}
+
 uint64_t
 proxy_deadline(const struct proxy *p)
 {
@@ -633,6 +642,8 @@ proxy_deadline(const struct proxy *p)
 		if (w != NULL && w->watch_ms + patience(p, watch) < first)
 			first = w->watch_ms + patience(p, watch);
 	}
+	if (forlorn(p) != NULL && p->wake_ms < first)
+		first = p->wake_ms;
 	return first;
 }
 
@@ -651,4 +662,6 @@ proxy_tick(struct proxy *p, uint64_t now)
 			else
 				find_upstream(p, q, q->hoped, now);
 		}
+	if ((q = forlorn(p)) != NULL && p->wake_ms <= now)
+		find_upstream(p, q, 0, now);
 }

@@ -672,14 +672,29 @@ while_all_are_down_who_waits_tries_again_now_and_then(void **state)
 	for (unsigned i = 1; i * POOL_WAIT_MS < QUERY_TIMEOUT_MS; i++) {
 		unsigned before = world.up[0].offered;
 
-		world_pass(POOL_WAIT_MS - 1);
-		assert_int_equal(world.up[0].offered, before);
-		world_pass(1);
+		world_pass(POOL_WAIT_MS);
 		assert_true(world.up[0].offered > before);
 	}
 	world.up[1].verdict = UPSTREAM_TAKEN;
 	ask(&world.udp, 1, 2, "example.com");
 	assert_int_equal(world.up[1].count, 1);
+}
+
+/* As soon as that may be again, and not only when it would have been offered anyway. */
+static void
+who_waits_alone_wakes_an_upstream_each_second(void **state)
+{
+	(void)state;
+	world_start(64, 2);
+	world.up[0].verdict = world.up[1].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 1, 1, "example.com");
+	for (unsigned i = 1; i * POOL_WAKE_MS < QUERY_TIMEOUT_MS; i++) {
+		assert_int_equal(world.up[0].wakes + world.up[1].wakes, i);
+		world_pass(POOL_WAKE_MS - 1);
+		assert_int_equal(world.up[0].wakes + world.up[1].wakes, i);
+		world_pass(1);
+	}
+	assert_int_equal(world.up[0].wakes, world.up[1].wakes);
 }
 
 /* Ready, it says, but when it comes to it it is down again: nobody is stranded. */
@@ -2887,6 +2902,7 @@ main(void)
 		cmocka_unit_test(an_upstream_that_failed_before_is_not_waited_for_alone),
 		cmocka_unit_test(who_hopes_for_one_that_failed_before_is_offered_to_others_too),
 		cmocka_unit_test(while_all_are_down_who_waits_tries_again_now_and_then),
+		cmocka_unit_test(who_waits_alone_wakes_an_upstream_each_second),
 		cmocka_unit_test(an_upstream_that_is_ready_and_then_is_not_strands_nobody),
 		cmocka_unit_test(an_upstream_that_has_to_connect_does_not_hold_the_others_up),
 		cmocka_unit_test(while_all_rest_a_query_wakes_one),

@@ -80,6 +80,10 @@ test-unit: $(UNITS:%=$(T)/test_%.t)
 	$(PROVE) $^
 test-san: $(UNITS:%=$(S)/test_%.t)
 	$(PROVE) $^
+# The simulation alone, as long as you like, and with another seed.
+HOURS     ?= 24
+sim: $(T)/test_sim.t
+	DNPROXY_SIM_HOURS=$(HOURS) $(if $(SEED),DNPROXY_SIM_SEED=$(SEED)) $<
 test-repro: $(BEARSSL_DIR)/inc/bearssl.h
 	$(PROVE) tests/repro.sh $(if $(wildcard $(B)/$(BEARSSL_TAR)),:: $(B)/$(BEARSSL_TAR))
 
@@ -172,5 +176,5 @@ lint-tidy: $(LINT_SRC:%=tidy-%)
 $(LINT_SRC:%=tidy-%): tidy-%: %
 	out=$$(clang-tidy --quiet $< -- $(LINT_FLAGS) 2>&1) || { echo "$$out"; exit 1; }
 
-.PHONY: deps deps-build test test-programs test-static test-unit test-san test-repro test-e2e test-e2e-san test-faults \
+.PHONY: deps deps-build test test-programs test-static test-unit test-san sim test-repro test-e2e test-e2e-san test-faults \
 	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench lint $(LINT_PARTS)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The real core, with real upstreams and real TLS, on a network and a clock that are made up: hours pass in
  * seconds, and all that goes wrong on the way is chosen by chance, which DNPROXY_SIM_SEED repeats.
- * DNPROXY_SIM_HOURS is how long the long run lasts. */
+ * DNPROXY_SIM_HOURS is how long the long runs last together, and DNPROXY_SIM_TRACE tells all that happens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,6 +23,7 @@ static void broken(const char *file, int line, const char *what);
 
 #define NAME "dns.example"
 #define SLOTS 1024
+#define LATE_MS 20 /* how late a busy machine wakes us */
 #define ASKED 4096 /* outstanding questions that are looked after */
 
 static struct made_key root_key, key;
@@ -31,7 +32,8 @@ static const struct trust *trust;
 static void *trust_block;
 
 static uint64_t seed;
-static bool trace; /* all that happens is told: a lot */
+static bool trace;    /* all that happens is told: a lot */
+static bool sluggish; /* the machine is busy: now and then it wakes up late */
 static struct now now;
 static unsigned dots;
 static struct dot *dot[FAKE_SERVERS];
@@ -192,6 +194,8 @@ turn(uint64_t until)
 		next = fake_sooner(next, fake_sooner(w.deadline, fake_due()));
 		if (plan_due != NULL)
 			next = fake_sooner(next, plan_due());
+		if (sluggish && fake_chance(32) == 0)
+			next += fake_chance(LATE_MS + 1);
 	}
 	wait_until(next);
 	log_tick(now.mono_ms);
@@ -237,6 +241,7 @@ start(unsigned ups, enum pool_policy policy, bool keep_warm)
 	on_answer = NULL;
 	plan_due = NULL;
 	plan_step = NULL;
+	sluggish = false;
 	restless = 0;
 	now = (struct now){.mono_ms = world.now, .utc_s = MADE_NOW};
 	fake_start(seed, now.mono_ms, &key, &leaf);
@@ -604,7 +609,7 @@ static struct {
 	uint64_t faults[FAULTS];
 	unsigned most_open;
 	uint64_t worst_ms; /* of answers while one was healthy */
-	uint64_t syns[FAKE_SERVERS], syns_ms;
+	uint64_t syns[FAKE_SERVERS], syns_ms, most_syns;
 } life;
 
 /* It answers, and we hold no connection to it that a router has forgotten. */
@@ -704,7 +709,10 @@ begin_fault(void)
 		print_message("# %llu ms: fault %d of %u\n", (unsigned long long)now.mono_ms, (int)f, i);
 	if (f >= FAULTS_THAT_LAST) {
 		set_fault(i, f, true);
-		life.healthy_ms[i] = now.mono_ms; /* a moment, but with all that was open */
+		/* A moment only, but with all that was open. */
+		for (unsigned k = 0; k < dots; k++)
+			if (k == i || f == FAULT_USR2)
+				life.healthy_ms[k] = now.mono_ms;
 		return;
 	}
 	if (life.until[i][f] != 0)
@@ -759,7 +767,9 @@ count_connections(void)
 		return;
 	life.syns_ms = now.mono_ms + 10000;
 	for (unsigned i = 0; i < dots; i++) {
-		LAW(fake.server[i].syns - life.syns[i] <= 40);
+		if (fake.server[i].syns - life.syns[i] > life.most_syns)
+			life.most_syns = fake.server[i].syns - life.syns[i];
+		LAW(fake.server[i].syns - life.syns[i] <= 30);
 		life.syns[i] = fake.server[i].syns;
 	}
 }
@@ -777,7 +787,8 @@ life_step(void)
 	}
 	if (life.ask_ms > now.mono_ms)
 		return;
-	client_asks(fake_chance(4) == 0);
+	for (uint32_t n = fake_chance(100) == 0 ? fake_between(2, 60) : 1; n > 0; n--)
+		client_asks(fake_chance(4) == 0);
 	if (fake_chance(16) == 0)
 		client_vanishes();
 	if (clients.open > life.most_open)
@@ -787,12 +798,12 @@ life_step(void)
 		life.ask_ms = now.mono_ms + fake_between(10000, 300000);
 }
 
-/* With one upstream well for 2 s before, a client has its answer in 1.5 s and some round trips. */
+/* With all upstreams but one well for 2 s before, a client has its answer in 1.5 s and some round trips. */
 static void
 note_answer(uint64_t asked_ms, bool good)
 {
 	unsigned well = 0;
-	uint64_t trip = 0;
+	uint64_t trip = 0, most;
 
 	if (dots < 2)
 		return;
@@ -803,15 +814,17 @@ note_answer(uint64_t asked_ms, bool good)
 		}
 	if (well < dots - 1)
 		return;
+	most = 1500 + 5 * 2 * trip + 5 * LATE_MS;
 	if (now.mono_ms - asked_ms > life.worst_ms)
 		life.worst_ms = now.mono_ms - asked_ms;
-	if (!good || now.mono_ms - asked_ms > 1500 + 5 * 2 * trip)
+	if (!good || now.mono_ms - asked_ms > most)
 		print_error("# %s after %llu ms\n", good ? "answer" : "SERVFAIL",
 			    (unsigned long long)(now.mono_ms - asked_ms));
 	LAW(good);
-	LAW(now.mono_ms - asked_ms <= 1500 + 5 * 2 * trip);
+	LAW(now.mono_ms - asked_ms <= most);
 }
 
+/* Of all four lives together. */
 static uint64_t
 hours(void)
 {
@@ -835,14 +848,17 @@ live(unsigned ups, enum pool_policy policy, bool keep_warm)
 	plan_due = life_due;
 	plan_step = life_step;
 	on_answer = note_answer;
+	sluggish = true;
 	pass(hours() * 3600000 / 4);
 	print_message(
 		"# %u upstreams: %llu asked, %llu answered, %llu failed, %llu gone, %llu again, %llu hedged\n",
 		ups, (unsigned long long)c->asked, (unsigned long long)c->answered,
 		(unsigned long long)c->failed, (unsigned long long)c->gone, (unsigned long long)c->again,
 		(unsigned long long)c->hedged);
-	print_message("# at most %u open, %u descriptors, %llu ms for an answer while one was well\n",
-		      life.most_open, fake.fds_most, (unsigned long long)life.worst_ms);
+	print_message(
+		"# at most %u open, %u descriptors, %llu SYNs in 10 s, %llu ms while all but one were well\n",
+		life.most_open, fake.fds_most, (unsigned long long)life.most_syns,
+		(unsigned long long)life.worst_ms);
 	for (unsigned i = 0; i < ups; i++)
 		print_message("# connections: %llu full, %llu known leaf, %llu resumed\n",
 			      (unsigned long long)dot[i]->opened[0], (unsigned long long)dot[i]->opened[1],

@@ -52,7 +52,7 @@ struct conn {
 	uint32_t unanswered; /* messages taken less messages given out */
 	uint32_t heard;	     /* messages given out */
 	bool distrust;	     /* after FAILED: the server could not prove who it is */
-	bool local;	     /* after FAILED: nothing has left this machine (no route, no address) */
+	bool local;	     /* after FAILED: our own kernel would not send (no route, no address) */
 	char trouble[400];   /* after FAILED: why, in words */
 	size_t out_len;
 	uint8_t out[DOT_OUT_MAX]; /* records of this turn */

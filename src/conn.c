@@ -131,6 +131,14 @@ conn_flush(struct conn *c)
 
 /* ---- Its begin ------------------------------------------------------------------------------ */
 
+/* A port that refuses was asked; all else is refused by our own kernel. */
+static enum conn_event
+fail_to_begin(struct conn *c)
+{
+	c->local = errno != ECONNREFUSED;
+	return fail(c, "%s", text_error(errno));
+}
+
 int
 conn_open(struct conn *c, const struct now *now)
 {
@@ -139,9 +147,7 @@ conn_open(struct conn *c, const struct now *now)
 	c->waiting_ms = 0;
 	c->fd = net_connect(c->addr);
 	if (c->fd == -1) {
-		/* A port that refuses was asked; all else is refused by our own kernel. */
-		c->local = errno != ECONNREFUSED;
-		(void)fail(c, "%s", text_error(errno));
+		(void)fail_to_begin(c);
 		return -1;
 	}
 	c->unseen = true;
@@ -198,7 +204,7 @@ step_connecting(struct conn *c, const struct wants *ready, const struct now *now
 		c->twin = net_connect(c->addr);
 		c->unseen = true; /* a number that select() may have told of as another's */
 		if (c->twin == -1)
-			return fail(c, "%s", text_error(errno));
+			return fail_to_begin(c);
 	}
 	return CONN_NOTHING;
 }

@@ -314,6 +314,21 @@ the_first_syn_wins_where_it_is_answered_first(void **state)
 	UNTIL(conn->state == CONN_OPEN);
 }
 
+/* The route went meanwhile: trying again costs nobody anything. */
+static void
+a_second_syn_that_cannot_leave_ends_it_as_local(void **state)
+{
+	(void)state;
+	start();
+	peer_cut_off(server.listening);
+	assert_int_equal(conn_open(conn, &now), 0);
+	assert_int_equal(addr_parse(&addr, "224.0.0.1"), 0);
+	pass(CONN_SYN_MS);
+	assert_int_equal(last_event, CONN_FAILED);
+	assert_true(conn->local);
+	assert_string_equal(conn->trouble, "network unreachable");
+}
+
 static void
 both_are_given_up_after_a_while(void **state)
 {
@@ -642,6 +657,7 @@ main(void)
 		cmocka_unit_test(a_server_that_cannot_prove_itself_is_told_apart),
 		cmocka_unit_test(a_second_syn_wins_where_the_first_was_lost),
 		cmocka_unit_test(the_first_syn_wins_where_it_is_answered_first),
+		cmocka_unit_test(a_second_syn_that_cannot_leave_ends_it_as_local),
 		cmocka_unit_test(both_are_given_up_after_a_while),
 		cmocka_unit_test(a_drop_takes_both),
 		cmocka_unit_test(what_select_said_of_an_older_descriptor_does_not_count),

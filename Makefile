@@ -5,7 +5,7 @@
 #   make demo         shows it at work against a local DNS-over-TLS resolver
 #   make run          starts it on 127.0.0.1:5353 with the default upstream
 #   make test         all tests; also test-unit, test-san, test-faults, test-e2e, test-valgrind, test-repro
-#   make lint size fuzz bench install clean
+#   make lint size fuzz sim bench install clean
 #
 # Local taste goes into config.mak (CC, CFLAGS, PREFIX, BEARSSL_DIR, ...) or on the command line.
 

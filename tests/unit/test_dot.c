@@ -710,6 +710,16 @@ a_rest_after_certificate_trouble_is_not_cut_short(void **state)
 	dot->up.wake(&dot->up);
 	assert_int_equal(is(), DOT_RESTING);
 	assert_int_equal(server.accepted, 1);
+	/* Not before that time; a rest that has grown beyond it is. */
+	world_forget(&world.udp, 1);
+	pass(DOT_REST_DISTRUST_MS);
+	dot->rest_ms = DOT_REST_MAX_MS;
+	ask(1, "www.example");
+	UNTIL(is() == DOT_RESTING);
+	pass(DOT_REST_DISTRUST_MS);
+	assert_int_equal(is(), DOT_RESTING);
+	dot->up.wake(&dot->up);
+	assert_int_equal(is(), DOT_IDLE);
 }
 
 static void
@@ -1037,8 +1047,6 @@ silence_with_a_question_open_is_told_after_a_while(void **state)
 	assert_int_equal(server.accepted, 1);
 	assert_true(turn() == now.mono_ms + DOT_IDLE_MS);
 }
-
-static struct world_up *add_other(void);
 
 static void
 what_is_silent_here_is_asked_elsewhere(void **state)

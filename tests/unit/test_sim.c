@@ -438,7 +438,7 @@ note_first(uint64_t asked_ms, bool good)
 		first_ms = now.mono_ms;
 }
 
-enum absence { DEAD_PATH, HANGS, REFUSES, NO_ROUTE, FORGOTTEN, ABSENCES };
+enum absence { DEAD_PATH, HANGS, REFUSES, NO_ROUTE, FORGOTTEN, DEAD_PATH_THEN_NO_ROUTE };
 
 static void
 set_absence(enum absence how, bool on)
@@ -485,9 +485,18 @@ absent_for(enum absence how, uint64_t ms)
 {
 	back_ms = NEVER;
 	first_ms = 0;
-	set_absence(how, true);
-	pass(ms);
-	set_absence(how, false);
+	if (how == DEAD_PATH_THEN_NO_ROUTE) {
+		set_absence(DEAD_PATH, true);
+		pass(ms);
+		set_absence(NO_ROUTE, true);
+		pass(fake_between(1, 3000));
+		set_absence(DEAD_PATH, false);
+		set_absence(NO_ROUTE, false);
+	} else {
+		set_absence(how, true);
+		pass(ms);
+		set_absence(how, false);
+	}
 	back_ms = now.mono_ms;
 	while (first_ms == 0) {
 		turn(now.mono_ms + 1000);
@@ -551,6 +560,13 @@ a_route_that_is_back_is_used_within_1_s(void **state)
 {
 	(void)state;
 	the_only_upstream_answers_within_1_s_of_its_return(NO_ROUTE, 200);
+}
+
+static void
+a_route_that_went_after_the_path_is_used_within_1_s(void **state)
+{
+	(void)state;
+	the_only_upstream_answers_within_1_s_of_its_return(DEAD_PATH_THEN_NO_ROUTE, 200);
 }
 
 static void
@@ -948,6 +964,7 @@ main(void)
 		cmocka_unit_test(a_server_that_hung_is_used_within_1_s),
 		cmocka_unit_test(a_server_that_refused_is_used_within_1_s),
 		cmocka_unit_test(a_route_that_is_back_is_used_within_1_s),
+		cmocka_unit_test(a_route_that_went_after_the_path_is_used_within_1_s),
 		cmocka_unit_test(a_router_that_forgot_us_costs_1_s),
 		cmocka_unit_test(a_restart_under_500_questions_loses_none),
 		cmocka_unit_test(life_with_one_upstream),

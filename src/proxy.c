@@ -234,16 +234,21 @@ wake_one(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	verdict = send_to(p, q, up, now);
 	if (verdict == UPSTREAM_TAKEN)
 		query_watch(&p->table, q, up->index, now);
+	else if (verdict == UPSTREAM_SOON && q->asked == 0)
+		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
 	return verdict;
 }
 
-/* As offer(), and wakes one where all are down. */
+/* As offer(), and wakes one that rests where all others are down, or have failed before. */
 static enum upstream_verdict
 press(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
-	enum upstream_verdict best = offer(p, q, skip, now);
+	enum upstream_verdict best = offer(p, q, skip, now), woken;
 
-	return best == UPSTREAM_DOWN ? wake_one(p, q, skip, now) : best;
+	if (best <= UPSTREAM_SOON)
+		return best;
+	woken = wake_one(p, q, skip | q->hoped, now);
+	return woken < best ? woken : best;
 }
 
 /* Finds an upstream for a query that none has, but none of skip.  When all are down it waits, and tries
@@ -255,17 +260,14 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	enum upstream_verdict best;
 
 	q->state = QUERY_WAITING;
-	best = offer(p, q, skip | q->soured, now);
+	best = press(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
 	if ((q->soured != 0 && best == UPSTREAM_DOWN) || q->tries >= tries_max(p)) {
 		fail(p, q, now);
 		return;
 	}
-	if (best == UPSTREAM_DOWN && q->hoped == 0)
-		(void)wake_one(p, q, skip, now);
-	if (q->asked == 0)
-		query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
+	query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
 }
 
 /* FASTEST: now and then the others are asked too, beside the one whose answer is waited for. */

@@ -1393,8 +1393,8 @@ an_idle_time_learnt_is_tried_again_after_a_while(void **state)
 	(void)state;
 	start_ready();
 	closed_after(4000);
-	for (unsigned i = 1; i <= 2 * DOT_IDLE_TRUST; i++) {
-		uint64_t idle = i <= DOT_IDLE_TRUST ? 3500 : 7000;
+	for (unsigned i = 1; i <= 2 * DOT_IDLE_TRUST + 3; i++) {
+		uint64_t idle = i <= DOT_IDLE_TRUST ? 3500 : i <= 2 * DOT_IDLE_TRUST ? 7000 : DOT_IDLE_MS;
 
 		pass(idle - 1);
 		assert_int_equal(is(), DOT_READY);
@@ -1407,6 +1407,7 @@ an_idle_time_learnt_is_tried_again_after_a_while(void **state)
 	}
 	assert_true(turn() == now.mono_ms + DOT_IDLE_MS);
 	/* A close of the server in between begins the count anew. */
+	assert_int_equal(dot->in_time, 3);
 	closed_after(4000);
 	assert_true(turn() == now.mono_ms + 3500);
 	assert_int_equal(dot->in_time, 0);

@@ -489,7 +489,8 @@ absent_for(enum absence how, uint64_t ms)
 		set_absence(DEAD_PATH, true);
 		pass(ms);
 		set_absence(NO_ROUTE, true);
-		pass(fake_between(1, 3000));
+		/* Until what was begun before is over: its SYNs come from an address that is no more. */
+		pass(fake_between(DOT_HANDSHAKE_MS, 6000));
 		set_absence(DEAD_PATH, false);
 		set_absence(NO_ROUTE, false);
 	} else {

@@ -173,6 +173,7 @@ if [ "${KEEP-}" = 1 ]; then
 	say "Both keep running until Ctrl-C.  Try:"
 	echo "  kdig @127.0.0.1 -p $dns_port www.$ZONE"
 	echo "  kdig @127.0.0.1 -p $dns_port +tcp www.$ZONE AAAA"
+	echo "  $DNPROXY probe -c $dir/dnproxy.yml --name www.$ZONE"
 	tail -n 0 -f "$dir/dnproxy.log" &
 	pids="$pids $!"
 	trap 'exit 0' INT

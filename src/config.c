@@ -239,6 +239,8 @@ read_value(const struct key *k, void *base, struct file *f, size_t node)
 		return key_put(k, base, yaml_text(f->y, node), &f->p);
 	if (n->kind == YAML_MAP)
 		remedy = "put quotes around a value that ends in :";
+	else if (n->kind == YAML_LIST && k->type == KEY_SERVER)
+		remedy = "several upstreams are a list of mappings, - ip: and so on";
 	return key_fail(&f->p, "expected one value%s here; %s", k->count != 0 ? " or a list of them" : "",
 			remedy);
 }
@@ -360,11 +362,12 @@ settle(struct config *c, struct place *p, const struct yaml_mark *marks)
 
 	settle_ports(c);
 	for (size_t u = 0; u < c->upstreams; u++) {
-		if (!is_self(c, &c->upstream[u].addr))
-			continue;
+		const struct addr *a = &c->upstream[u].addr;
+
 		if (marks != NULL)
 			p->at = marks[u];
-		return key_fail(p, "%s is where dnproxy itself listens", addr_text(text, &c->upstream[u].addr));
+		if (is_self(c, a))
+			return key_fail(p, "%s is where dnproxy itself listens", addr_text(text, a));
 	}
 	return 0;
 }
@@ -493,7 +496,7 @@ config_choose(struct config *c, const char *text, char err[CONFIG_ERROR_MAX])
 	preset_upstream(&u);
 	u.hostname[0] = '\0';
 	if (read_at_port(find("upstream.ip", false), &u, server, &p) == -1)
-		return -1;
+		return key_fail(&p, "\"%.80s\" is not an upstream as in 192.0.2.1@853#dns.example", text);
 	for (size_t i = c->upstreams; i-- > 0;) {
 		if (addr_same(&c->upstream[i].addr, &u.addr))
 			u = c->upstream[i];

@@ -142,6 +142,7 @@ put_hostname(const struct key *k, char *to, const char *text, const struct place
 		text_make(to, k->size, "%.*s", (int)len, text);
 		if (addr_parse(&a, to) == -1)
 			return 0;
+		return refuse(p, text, "is an address: without a hostname the certificate must name it");
 	}
 	return refuse(p, text,
 		      "is not a name as in the server's certificate: up to 253 of a-z, 0-9, - _ and dots");

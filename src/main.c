@@ -522,7 +522,9 @@ read_option(struct options *o, char **argv, int *i)
 		o->task = TO_VERSION;
 	} else {
 		refuse_usage(arg,
-			     arg[0] == '-' ? "no such option" : "no option; a settings file is named with -c");
+			     arg[0] == '-'
+				     ? "no such option"
+				     : "no option; a settings file is named with -c, and probe comes first");
 	}
 }
 

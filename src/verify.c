@@ -372,7 +372,7 @@ refusal_words(enum refusal refusal)
 	case REFUSAL_NOT_PINNED:
 		return "no key of the certificate chain is pinned";
 	case REFUSAL_PIN_NEEDS_NAME:
-		return "pin is of an issuer: a hostname is needed as well";
+		return "pin is of an issuer: a hostname, or a certificate for the address, is needed as well";
 	case REFUSAL_CONSTRAINED:
 		return "certificate chain holds name constraints, which are not supported";
 	case REFUSAL_KEY_USAGE:

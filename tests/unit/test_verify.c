@@ -16,7 +16,7 @@
 
 #define NAME "dns.example"
 #define NOT_PINNED "no key of the certificate chain is pinned"
-#define NEEDS_NAME "pin is of an issuer: a hostname is needed as well"
+#define NEEDS_NAME "pin is of an issuer: a hostname, or a certificate for the address, is needed as well"
 #define UNKNOWN "certificate is not signed by a trust anchor"
 #define BROKEN "certificate has a broken signature"
 #define V4 "\xc6\x33\x64\x07" /* 198.51.100.7 */

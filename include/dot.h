@@ -52,6 +52,7 @@ struct dot {
 	unsigned barren;    /* connections in a row that ended with questions and without one answer */
 	unsigned failures;  /* in a row, without an answer between */
 	uint64_t logged_ms; /* the last line about trouble */
+	bool told;	    /* of trouble; that it is over, not yet */
 	uint64_t opened[3]; /* connections that were, by enum tls_effort */
 	char trouble[400];
 };

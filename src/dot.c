@@ -51,6 +51,7 @@ log_trouble(struct dot *d, bool changed, uint32_t rest)
 	if (!is_power_of_two(d->failures) && (!changed || now_ms(d) < d->logged_ms + DOT_LOG_MS))
 		return;
 	d->logged_ms = now_ms(d);
+	d->told = true;
 	log_warn("dot %s (%s): %s; resting %u ms, %u failures in a row", d->up.name, d->label, d->trouble,
 		 (unsigned)rest, d->failures);
 }
@@ -156,13 +157,14 @@ on_opened(struct dot *d)
 {
 	static const char *const effort[] = {"full handshake", "known certificate", "resumed"};
 	unsigned took = (unsigned)(now_ms(d) - d->cur->begun_ms);
-	bool first = d->opened[0] + d->opened[1] + d->opened[2] == 0;
+	bool news = d->told || d->opened[0] + d->opened[1] + d->opened[2] == 0;
 
 	d->opened[tls_effort(d->cur->tls)]++;
 	d->up.trouble = NULL;
 	d->granted_ms = UINT32_MAX;
 	d->fresh = true;
-	if (first || is_power_of_two(d->failures))
+	d->told = false;
+	if (news)
 		log_info("dot %s (%s): connected, %s, %s, %u ms, %u failures before", d->up.name, d->label,
 			 tls_cipher(d->cur->tls), effort[tls_effort(d->cur->tls)], took, d->failures);
 	else

@@ -944,6 +944,43 @@ trouble_is_told_at_growing_distances(void **state)
 	assert_non_null(strstr(text[0], "16 failures before"));
 }
 
+/* However many failures there were since the last line: it must not be the last word. */
+static void
+the_end_of_trouble_is_told(void **state)
+{
+	int before = dup(STDERR_FILENO), fd[2];
+	char text[4096];
+	unsigned told;
+
+	(void)state;
+	start_ready();
+	peer_hang_up();
+	UNTIL(is() == DOT_IDLE);
+	peer_refuse();
+	for (unsigned i = 0; i < 3; i++) {
+		ask(1, "www.example");
+		UNTIL(is() == DOT_RESTING);
+		rest_is_over();
+	}
+	peer_listen(16);
+	assert_int_equal(pipe2(fd, O_NONBLOCK), 0);
+	fflush(NULL);
+	dup2(fd[1], STDERR_FILENO);
+	log_set_level(LOG_LEVEL_INFO);
+	ask(1, "www.example");
+	UNTIL(is() == DOT_READY);
+	told = lines_of(fd[0], text, sizeof(text));
+	dup2(before, STDERR_FILENO);
+	log_set_level(LOG_LEVEL_ERROR);
+	close(before);
+	close(fd[0]);
+	close(fd[1]);
+	assert_int_equal(told, 1);
+	assert_non_null(strstr(text, "connected, "));
+	assert_non_null(strstr(text, "3 failures before"));
+	assert_false(dot->told);
+}
+
 static void
 a_handshake_that_stalls_is_given_up(void **state)
 {
@@ -1794,6 +1831,7 @@ main(void)
 		cmocka_unit_test(while_it_is_tried_again_a_question_may_wait),
 		cmocka_unit_test(a_rest_after_certificate_trouble_is_long),
 		cmocka_unit_test(trouble_is_told_at_growing_distances),
+		cmocka_unit_test(the_end_of_trouble_is_told),
 		cmocka_unit_test(a_handshake_that_stalls_is_given_up),
 		cmocka_unit_test(a_handshake_that_drips_is_given_up),
 		cmocka_unit_test(a_connection_that_does_not_come_about_is_given_up),

@@ -462,47 +462,59 @@ give_answer(struct proxy *p, struct query *q, const struct upstream *up, const u
 	finish(p, q, ANSWERED, n, up->name, now);
 }
 
+/* Finds the query that a message from up answers, which up has no longer then.  Returns NULL for a stranger. */
+static struct query *
+take_back(struct proxy *p, const struct upstream *up, const uint8_t *msg, const struct edns_answer *a)
+{
+	struct query *q = query_by_id(&p->table, dns_id(msg));
+
+	if (q == NULL || (q->asked & bit(up)) == 0 || (q->state != QUERY_SPENT && !answers_question(q, msg, a)))
+		return NULL;
+	q->asked = (uint16_t)(q->asked & ~bit(up));
+	q->hoped = (uint16_t)(q->hoped & ~bit(up));
+	return q;
+}
+
+/* up has spoken: it is not silent, and how long it took is known. */
+static void
+note_time(struct proxy *p, const struct query *q, struct upstream *up, uint64_t now)
+{
+	pool_doubt(&p->pool, up->index, false);
+	if ((q->last & bit(up)) == 0)
+		return;
+	pool_answered(&p->pool, up->index, now - q->sent_ms);
+	up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
+}
+
 void
 proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t len, uint64_t now)
 {
 	struct edns_answer a;
-	struct query *q;
-	bool bare;
+	bool readable = edns_read_answer(msg, len, &a) == 0;
+	struct query *q = NULL;
 
-	if (edns_read_answer(msg, len, &a) == -1) {
-		p->count.strangers++;
-		return;
-	}
-	if (a.has_keepalive)
+	if (readable && a.has_keepalive)
 		up->keepalive(up, a.keepalive * 100u);
-	q = query_by_id(&p->table, dns_id(msg));
-	if (q == NULL || (q->asked & bit(up)) == 0 ||
-	    (q->state != QUERY_SPENT && !answers_question(q, msg, &a))) {
+	if (readable)
+		q = take_back(p, up, msg, &a);
+	if (q == NULL) {
 		p->count.strangers++;
 		return;
 	}
-	pool_doubt(&p->pool, up->index, false);
-	if ((q->last & bit(up)) != 0) {
-		pool_answered(&p->pool, up->index, now - q->sent_ms);
-		up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
-	}
-	q->asked = (uint16_t)(q->asked & ~bit(up));
-	q->hoped = (uint16_t)(q->hoped & ~bit(up));
+	note_time(p, q, up, now);
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
 		if (q->asked == 0)
 			query_free(&p->table, q);
 		return;
 	}
-	bare = (q->bare & bit(up)) != 0;
-	if (refuses_opt(q, &a) && !bare) {
+	if (refuses_opt(q, &a) && (q->bare & bit(up)) == 0) {
 		ask_plainly(p, q, up, now);
 		return;
 	}
 	learn(p, q, up, &a, now);
-	if (is_sour(&a) && ask_another(p, q, up, &a, now))
-		return;
-	give_answer(p, q, up, msg, len, &a, now);
+	if (!is_sour(&a) || !ask_another(p, q, up, &a, now))
+		give_answer(p, q, up, msg, len, &a, now);
 }
 
 /* Who hopes for up is sent to it; who hopes for nobody is offered to all.  Returns false when up takes no

@@ -78,8 +78,8 @@ set_suites(br_ssl_engine_context *eng)
 
 static const br_ec_impl *curves; /* the library's own */
 
-/* RFC 8422 section 5.11: a shared secret of zeros is that of a point which takes part in no exchange; the library
- * does not look. */
+/* RFC 8422 section 5.11: a shared secret of zeros is that of a point which takes part in no exchange; the
+ * library does not look. */
 static uint32_t
 multiply(unsigned char *point, size_t len, const unsigned char *x, size_t x_len, int curve)
 {

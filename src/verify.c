@@ -149,9 +149,11 @@ anchor_is_pinned(const struct verify *v, const struct cert_facts *facts)
 
 /* RFC 8310 section 8.1: only subjectAltName counts, the library would fall back on the CN.
  * RFC 5280 section 4.2.1.12: an EKU that does not name servers means it is for something else; in a
- * CA's certificate that goes for all it signs.  RFC 5246 section 7.4.2: the server's key signs its part of the
- * key exchange; the library takes contentCommitment for that as well.  Section 4.2.1.10: name constraints bind, and the
- * library, which refuses critical ones, does not look at others. */
+ * CA's certificate that goes for all it signs.
+ * RFC 5246 section 7.4.2: the server's key signs its part of the key exchange; the library takes
+ * contentCommitment for that as well.
+ * RFC 5280 section 4.2.1.10: name constraints bind, and the library, which refuses critical ones, does not
+ * look at others. */
 static enum refusal
 judge(const struct verify *v, const struct cert_facts *facts)
 {

@@ -32,9 +32,10 @@ enum conn_event {
 
 struct conn {
 	enum conn_state state;
-	int fd;	     /* -1 = none */
-	int twin;    /* a second SYN's descriptor while CONNECTING; -1 = none */
-	bool unseen; /* fd was opened in this turn: what select() said is about an older one */
+	int fd;	      /* -1 = none */
+	int twin;     /* a second SYN's descriptor while CONNECTING; -1 = none */
+	bool checked; /* the path, in a handshake that was silent */
+	bool unseen;  /* fd was opened in this turn: what select() said is about an older one */
 	const struct addr *addr;
 	const struct tls_rules *rules;
 	struct tls_past *past;
@@ -68,7 +69,8 @@ struct conn *conn_init(void *block, const struct addr *addr, const struct tls_ru
 
 /* CLOSED to CONNECTING; or to CLOSED again, with .trouble and .local, when it cannot even begin.  A second
  * SYN follows after CONN_SYN_MS, since the kernel waits longer; the first that is answered wins.  It fails
- * after DOT_CONNECT_MS, a handshake after DOT_HANDSHAKE_MS.  Returns 0 or -1. */
+ * after DOT_CONNECT_MS, a handshake after DOT_HANDSHAKE_MS; one in which the peer's kernel falls silent too is
+ * begun anew, once, after POOL_DOUBT_MIN_MS and the time the connection took.  Returns 0 or -1. */
 int conn_open(struct conn *c, const struct now *now);
 
 /* Takes one message of at most UPSTREAM_MSG_MAX octets while OPEN: one record, its length in front (RFC 7858

@@ -139,21 +139,25 @@ fail_to_begin(struct conn *c)
 	return fail(c, "%s", text_error(errno));
 }
 
-int
-conn_open(struct conn *c, const struct now *now)
+static enum conn_event
+begin(struct conn *c, const struct now *now)
 {
-	c->distrust = c->local = false;
-	c->unanswered = c->heard = 0;
-	c->waiting_ms = 0;
 	c->fd = net_connect(c->addr);
-	if (c->fd == -1) {
-		(void)fail_to_begin(c);
-		return -1;
-	}
+	if (c->fd == -1)
+		return fail_to_begin(c);
 	c->unseen = true;
 	c->begun_ms = now->mono_ms;
 	c->state = CONN_CONNECTING;
-	return 0;
+	return CONN_NOTHING;
+}
+
+int
+conn_open(struct conn *c, const struct now *now)
+{
+	c->distrust = c->local = c->checked = false;
+	c->unanswered = c->heard = 0;
+	c->waiting_ms = 0;
+	return begin(c, now) == CONN_NOTHING ? 0 : -1;
 }
 
 /* When the second SYN is due; UINT64_MAX = it is out. */
@@ -167,7 +171,7 @@ static enum conn_event
 begin_handshake(struct conn *c, const struct now *now)
 {
 	c->state = CONN_SHAKING;
-	c->tcp_ms = now->mono_ms;
+	c->tcp_ms = c->heard_ms = now->mono_ms;
 	if (tls_start(c->tls, c->rules, c->past, now) == -1)
 		return fail(c, "%s", tls_trouble(c->tls) != NULL ? tls_trouble(c->tls) : "TLS cannot begin");
 	write_out(c);
@@ -320,6 +324,29 @@ read_in(struct conn *c, const struct now *now)
 
 /* ---- A turn --------------------------------------------------------------------------------- */
 
+/* When a handshake has been silent for so long that the path is looked at: longer where that is a long one. */
+static uint64_t
+check_due(const struct conn *c)
+{
+	return c->heard_ms + POOL_DOUBT_MIN_MS + (c->tcp_ms - c->begun_ms);
+}
+
+/* A handshake has its time.  But where not even the peer's kernel has heard us, the network may be another one
+ * by now: once it is begun anew. */
+static enum conn_event
+step_shaking(struct conn *c, const struct now *now)
+{
+	if (now->mono_ms >= c->tcp_ms + DOT_HANDSHAKE_MS)
+		return fail(c, "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
+	if (c->checked || now->mono_ms < check_due(c))
+		return CONN_NOTHING;
+	c->checked = true;
+	if (net_is_acknowledged(c->fd))
+		return CONN_NOTHING;
+	let_go(c);
+	return begin(c, now);
+}
+
 void
 conn_want(struct conn *c, struct wants *w)
 {
@@ -336,8 +363,10 @@ conn_want(struct conn *c, struct wants *w)
 	wants_fd(w, c->fd, &w->rd);
 	if (conn_has_output(c))
 		wants_fd(w, c->fd, &w->wr);
-	if (c->state == CONN_SHAKING)
+	if (c->state == CONN_SHAKING) {
 		wants_by(w, c->tcp_ms + DOT_HANDSHAKE_MS);
+		wants_by(w, c->checked ? UINT64_MAX : check_due(c));
+	}
 }
 
 enum conn_event
@@ -353,9 +382,7 @@ conn_step(struct conn *c, const struct wants *ready, const struct now *now)
 		write_out(c);
 	if (FD_ISSET((unsigned)c->fd, &ready->rd))
 		event = read_in(c, now);
-	if (c->state == CONN_SHAKING && now->mono_ms >= c->tcp_ms + DOT_HANDSHAKE_MS)
-		return fail(c, "no TLS handshake within %u ms", DOT_HANDSHAKE_MS);
-	return event;
+	return c->state == CONN_SHAKING ? step_shaking(c, now) : event;
 }
 
 /* ---- Set-up --------------------------------------------------------------------------------- */

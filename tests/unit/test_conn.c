@@ -19,6 +19,7 @@
 
 #include "conn.h"
 #include "dnsmake.h"
+#include "net.h"
 #include "tls_peer.h"
 
 static const struct trust *trust;
@@ -615,14 +616,59 @@ a_handshake_has_its_time(void **state)
 	server.mute = true;
 	assert_int_equal(conn_open(conn, &now), 0);
 	pass(300); /* TCP's share counts apart */
-	UNTIL(conn->state == CONN_SHAKING && peer->raw_len > 0);
+	UNTIL(conn->state == CONN_SHAKING && peer->raw_len > 0 && net_is_acknowledged(conn->fd));
 	begun = now.mono_ms;
+	/* Its kernel is there, when that is looked at. */
+	assert_true(turn() == begun + 300 + POOL_DOUBT_MIN_MS);
+	pass(300 + POOL_DOUBT_MIN_MS);
 	assert_true(turn() == begun + DOT_HANDSHAKE_MS);
+	pass(begun + DOT_HANDSHAKE_MS - 1 - now.mono_ms);
+	assert_int_equal(server.accepted, 1);
+	assert_int_equal(conn->state, CONN_SHAKING);
+	pass(1);
+	assert_int_equal(last_event, CONN_FAILED);
+	assert_string_equal(conn->trouble, "no TLS handshake within 2000 ms");
+}
+
+/* TCP came about, and then not even the peer's kernel hears us. */
+static void
+shake_with_nobody(unsigned accepted)
+{
+	for (int i = 0; i < 10000 && server.accepted < accepted; i++) {
+		peer_turn();
+		usleep(100);
+	}
+	assert_int_equal(server.accepted, accepted);
+	peer_cut_off(peer->fd);
+	while (conn->state == CONN_CONNECTING)
+		turn();
+	assert_int_equal(conn->state, CONN_SHAKING);
+}
+
+static void
+a_handshake_that_nobody_hears_is_begun_anew_once(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(conn_open(conn, &now), 0);
+	shake_with_nobody(1);
+	pass(POOL_DOUBT_MIN_MS - 1);
+	assert_int_equal(conn->state, CONN_SHAKING);
+	pass(1);
+	assert_int_equal(conn->state, CONN_CONNECTING);
+	shake_with_nobody(2);
+	assert_true(turn() == now.mono_ms + DOT_HANDSHAKE_MS);
 	pass(DOT_HANDSHAKE_MS - 1);
 	assert_int_equal(conn->state, CONN_SHAKING);
 	pass(1);
 	assert_int_equal(last_event, CONN_FAILED);
 	assert_string_equal(conn->trouble, "no TLS handshake within 2000 ms");
+	/* The next one has its chance again, and takes it. */
+	assert_int_equal(conn_open(conn, &now), 0);
+	shake_with_nobody(3);
+	pass(POOL_DOUBT_MIN_MS);
+	UNTIL(conn->state == CONN_OPEN);
+	assert_int_equal(server.accepted, 4);
 }
 
 /* ---- Set-up ----------------------------------------------------------------------------------- */
@@ -670,6 +716,7 @@ main(void)
 		cmocka_unit_test(a_goodbye_is_no_activity),
 		cmocka_unit_test(a_close_says_goodbye_and_a_drop_does_not),
 		cmocka_unit_test(a_handshake_has_its_time),
+		cmocka_unit_test(a_handshake_that_nobody_hears_is_begun_anew_once),
 	};
 
 	return cmocka_run_group_tests_name("conn", tests, make_keys, drop_keys);

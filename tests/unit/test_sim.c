@@ -563,6 +563,33 @@ a_route_that_is_back_is_used_within_1_s(void **state)
 	the_only_upstream_answers_within_1_s_of_its_return(NO_ROUTE, 200);
 }
 
+/* TCP has just come about when the address changes, and no answer to what was sent will ever come. */
+static void
+a_route_lost_during_the_handshake_is_used_within_1_s(void **state)
+{
+	uint64_t worst = 0, took;
+
+	(void)state;
+	start(1, POOL_ORDER, false);
+	plan_due = steady_due;
+	plan_step = steady_step;
+	on_answer = note_first;
+	next_ask = now.mono_ms;
+	for (unsigned i = 0; i < 200; i++) {
+		fake.server[0].delay = fake_between(2, 30);
+		pass(fake_between(500, 3000));
+		fake_restart(&fake.server[0], false);
+		while (dot[0]->cur->state != CONN_SHAKING)
+			turn(now.mono_ms + 1);
+		took = absent_for(NO_ROUTE, fake_between(1, 200));
+		if (took > worst)
+			worst = took;
+		LAW(took <= PROMISE_BACK_MS);
+	}
+	print_message("# at most %llu ms\n", (unsigned long long)worst);
+	drain();
+}
+
 static void
 a_route_that_went_after_the_path_is_used_within_1_s(void **state)
 {
@@ -966,6 +993,7 @@ main(void)
 		cmocka_unit_test(a_server_that_refused_is_used_within_1_s),
 		cmocka_unit_test(a_route_that_is_back_is_used_within_1_s),
 		cmocka_unit_test(a_route_that_went_after_the_path_is_used_within_1_s),
+		cmocka_unit_test(a_route_lost_during_the_handshake_is_used_within_1_s),
 		cmocka_unit_test(a_router_that_forgot_us_costs_1_s),
 		cmocka_unit_test(a_restart_under_500_questions_loses_none),
 		cmocka_unit_test(life_with_one_upstream),

@@ -72,6 +72,10 @@
 #define POOL_HEDGE_SHARE 10u
 #define POOL_HEDGE_BURST 20u
 
+/* Who has waited this long was lost, not slow: it is put to another whatever the share, still at most once by each
+ * upstream and once again. */
+#define POOL_LATE_MS 1500u
+
 /* Silent with questions open for this long: the connection is doubted, and all its questions go elsewhere,
  * where a connection may have to be made first: all within 1.5 s.  More for an upstream far away. */
 #define POOL_DOUBT_MIN_MS 700u

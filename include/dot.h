@@ -36,8 +36,8 @@ struct dot {
 	uint64_t suspect_ms; /* when that is looked at again */
 	bool resting;	     /* it failed; not again before rest_until */
 	uint64_t rest_until;
-	uint64_t hold_until; /* nor is the rest cut short before this */
-	uint32_t rest_ms;    /* the next rest */
+	bool distrusted;  /* for the certificate: the rest is not cut short */
+	uint32_t rest_ms; /* the next rest */
 	uint32_t
 		granted_ms; /* how long the server says it keeps this one when idle (RFC 7828); or UINT32_MAX */
 	uint32_t learnt_ms; /* how long it has been seen to keep one, at the most; both less a margin */

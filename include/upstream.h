@@ -3,6 +3,7 @@
 #ifndef DNPROXY_UPSTREAM_H
 #define DNPROXY_UPSTREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +26,9 @@ struct upstream {
 	 * borrowed for the call.  Never calls the proxy. */
 	enum upstream_verdict (*send)(struct upstream *self, const uint8_t *msg, size_t len);
 
-	/* Ends its rest early, if it rests: all others do too.  Never calls the proxy. */
-	void (*wake)(struct upstream *self);
+	/* Ends its rest early, if it rests: all others do too.  Returns false when it will not be woken.
+	 * Never calls the proxy. */
+	bool (*wake)(struct upstream *self);
 
 	/* The upstream said how long it keeps an idle connection (RFC 7828); 0 = it wants it closed
 	 * now.  Never calls the proxy. */

@@ -69,7 +69,7 @@ fail(struct dot *d, const char *words, bool distrust, bool local)
 	d->fresh = d->kept = d->blocked = d->suspected = false;
 	d->resting = true;
 	d->rest_until = now_ms(d) + rest;
-	d->hold_until = distrust ? now_ms(d) + DOT_REST_DISTRUST_MS : 0;
+	d->distrusted = distrust;
 	d->failures++;
 	text_make(d->trouble, sizeof(d->trouble), "%s", words);
 	d->up.trouble = d->trouble;
@@ -272,13 +272,16 @@ take_message(struct upstream *up, const uint8_t *msg, size_t len)
 	return UPSTREAM_TAKEN;
 }
 
-static void
+static bool
 wake(struct upstream *up)
 {
 	struct dot *d = dot_of(up);
 
-	if (d->resting && now_ms(d) >= d->hold_until)
-		d->resting = false;
+	/* Who could not prove who it is does not learn to within a second; others may be well. */
+	if (d->resting && d->distrusted)
+		return false;
+	d->resting = false;
+	return true;
 }
 
 /* ---- The member of the loop ----------------------------------------------------------------- */

@@ -388,6 +388,15 @@ proxy_step(void *self, const struct wants *ready, const struct now *at)
 	proxy_tick(self, at->mono_ms);
 }
 
+/* All connections end, and all rests. */
+static void
+begin_anew(const char *why)
+{
+	log_info("%s", why);
+	for (size_t i = 0; i < config.upstreams; i++)
+		dot_drop(dot[i]);
+}
+
 /* The first line says what is not looked at, the second that it is again. */
 static void
 clock_step(void *self, const struct wants *ready, const struct now *at)
@@ -401,7 +410,7 @@ clock_step(void *self, const struct wants *ready, const struct now *at)
 			 ", when this program was made: until it is "
 			 "set, certificates may be not yet valid (tls.clock: strict refuses them)");
 	else if (unset && !at->unset)
-		log_info("the clock is set: certificates must be valid already");
+		begin_anew("the clock is set: certificates must be valid already");
 	unset = at->unset;
 }
 
@@ -412,13 +421,11 @@ clock_want(void *self, struct wants *w)
 	(void)w;
 }
 
-/* The network has changed, says whoever sends SIGUSR2: what is connected is of no use any more. */
+/* The network has changed, says whoever sends it: what is connected is of no use any more. */
 static void
-drop_connections(void)
+on_usr2(void)
 {
-	log_info("SIGUSR2: connections to upstreams are made anew");
-	for (size_t i = 0; i < config.upstreams; i++)
-		dot_drop(dot[i]);
+	begin_anew("SIGUSR2: connections to upstreams are made anew");
 }
 
 static int
@@ -437,7 +444,7 @@ serve(void)
 	members[count++] = (struct member){.want = proxy_want, .step = proxy_step, .self = &proxy};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
-	number = loop_run(members, count, &now, drop_connections);
+	number = loop_run(members, count, &now, on_usr2);
 	log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	udp_close(&udp);
 	tcp_close(&tcp);

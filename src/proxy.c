@@ -215,6 +215,21 @@ offer(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	return best;
 }
 
+/* The next in turn that wakes up, but none of skip; or NULL. */
+static struct upstream *
+next_to_wake(struct proxy *p, unsigned skip)
+{
+	for (unsigned i = 0; i < p->ups; i++) {
+		struct upstream *up;
+
+		p->woken = (p->woken + 1) % p->ups;
+		up = p->up[p->woken];
+		if ((skip & bit(up)) == 0 && up->wake(up))
+			return up;
+	}
+	return NULL;
+}
+
 /* A query is there, and whoever might take it rests: one of them, but none of skip, is tried early, in turn.
  * Returns what it says. */
 static enum upstream_verdict
@@ -226,11 +241,9 @@ wake_one(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	if (now < p->wake_ms || (skip | ~0u << p->ups) == ~0u || q->tries >= tries_max(p))
 		return UPSTREAM_DOWN;
 	p->wake_ms = now + POOL_WAKE_MS;
-	do {
-		p->woken = (p->woken + 1) % p->ups;
-		up = p->up[p->woken];
-	} while ((skip & bit(up)) != 0);
-	up->wake(up);
+	up = next_to_wake(p, skip);
+	if (up == NULL)
+		return UPSTREAM_DOWN;
 	verdict = send_to(p, q, up, now);
 	if (verdict == UPSTREAM_TAKEN)
 		query_watch(&p->table, q, up->index, now);
@@ -618,20 +631,23 @@ patience(const struct proxy *p, unsigned watch)
 }
 
 /* Its upstream takes long: another is asked as well.  If hedges have become many, or the others are down, that
- * is looked at again later, while there is somebody left to ask. */
+ * is looked at again later, while there is somebody left to ask; in the end it counts as lost, and is asked of
+ * another whatever their share. */
 static void
 hedge(struct proxy *p, struct query *q, uint64_t now)
 {
 	unsigned had = (unsigned)q->asked | q->soured;
+	bool late = now >= q->opened_ms + POOL_LATE_MS;
 
 	if (had + 1 == 1u << p->ups || q->tries >= tries_max(p)) {
 		query_unwatch(&p->table, q);
 		return;
 	}
 	query_watch(&p->table, q, q->watch, now);
-	if (!pool_may_hedge(&p->pool) || offer(p, q, had | q->hoped, now) == UPSTREAM_DOWN)
+	if ((!late && !pool_may_hedge(&p->pool)) || offer(p, q, had | q->hoped, now) == UPSTREAM_DOWN)
 		return;
-	pool_hedged(&p->pool);
+	if (!late)
+		pool_hedged(&p->pool);
 	p->count.hedged++;
 }
 

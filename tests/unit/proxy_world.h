@@ -108,7 +108,7 @@ world_send(struct upstream *self, const uint8_t *msg, size_t len)
 }
 
 /* Only who rests, and nobody again before its time. */
-static inline void
+static inline bool
 world_wake(struct upstream *self)
 {
 	struct world_up *u = (struct world_up *)(void *)self;
@@ -118,6 +118,7 @@ world_wake(struct upstream *self)
 	world.wake_ms = world.now;
 	u->wakes++;
 	u->verdict = u->woken;
+	return true;
 }
 
 static inline void

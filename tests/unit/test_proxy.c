@@ -859,6 +859,35 @@ without_any_upstream_it_is_servfail_in_time(void **state)
 	assert_int_equal(count()->failed, 1);
 }
 
+/* Octets keep coming, so nobody doubts it, and hedges are few: yet no client is left without an answer. */
+static void
+an_upstream_that_loses_half_of_its_questions_starves_nobody(void **state)
+{
+	char name[32];
+
+	(void)state;
+	world_start(512, 2);
+	for (unsigned i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "n%u.example", i);
+		ask(&world.udp, i % 200, i, name);
+		if (i % 2 == 0)
+			answer(0, world.up[0].count - 1, DNS_NOERROR, 1);
+		while (world.up[1].count > 0)
+			answer(1, 0, DNS_NOERROR, 1);
+		if (world.up[0].count > 200)
+			world_take(0, 0);
+		world_pass(50);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		world_pass(50);
+		while (world.up[1].count > 0)
+			answer(1, 0, DNS_NOERROR, 1);
+	}
+	world_pass(QUERY_TIMEOUT_MS);
+	assert_int_equal(count()->answered, 400);
+	assert_int_equal(count()->failed, 0);
+}
+
 /* ---- SERVFAIL and REFUSED --------------------------------------------------------------------- */
 
 /* With an Extended DNS Error, and a text to it. */
@@ -2931,6 +2960,7 @@ main(void)
 		cmocka_unit_test(nobody_is_woken_while_another_may_help),
 		cmocka_unit_test(who_failed_before_keeps_nobody_asleep),
 		cmocka_unit_test(without_any_upstream_it_is_servfail_in_time),
+		cmocka_unit_test(an_upstream_that_loses_half_of_its_questions_starves_nobody),
 		cmocka_unit_test(servfail_and_refused_are_asked_of_another),
 		cmocka_unit_test(what_an_upstream_says_of_the_name_is_final),
 		cmocka_unit_test(one_upstream_alone_has_the_last_word),

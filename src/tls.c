@@ -323,7 +323,7 @@ tls_distrusts(const struct tls *t)
 {
 	int error = br_ssl_engine_last_error(&t->client.eng);
 
-	return (error >= 32 && error < 64) || error == BR_ERR_WRONG_KEY_USAGE;
+	return (error >= 32 && error < 64) || error == BR_ERR_WRONG_KEY_USAGE || error == BR_ERR_BAD_SIGNATURE;
 }
 
 /* Who resumes a session shows no certificate. */

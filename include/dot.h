@@ -27,21 +27,21 @@ struct dot {
 	struct tls_rules rules;
 	struct tls_past past;
 	const char *label; /* for the log: what it must prove */
-	bool keep_warm;
-	struct conn *cur; /* takes questions */
-	struct conn *old; /* fell silent and was replaced: what it still answers counts; else CLOSED */
+	struct conn *cur;  /* takes questions */
+	struct conn *old;  /* fell silent and was replaced: what it still answers counts; else CLOSED */
 	uint64_t old_until;
 	uint64_t replaced_ms;
-	bool suspected;	     /* cur is silent with questions open, and the proxy knows */
 	uint64_t suspect_ms; /* when that is looked at again */
-	bool resting;	     /* it failed; not again before rest_until */
 	uint64_t rest_until;
-	bool distrusted;  /* for the certificate: the rest is not cut short */
 	uint32_t rest_ms; /* the next rest */
-	uint32_t
-		granted_ms; /* how long the server says it keeps this one when idle (RFC 7828); or UINT32_MAX */
-	uint32_t learnt_ms; /* how long it has been seen to keep one, at the most; both less a margin */
-	unsigned in_time;   /* closes of ours in a row before it closed */
+	/* How long an idle connection is kept, less a margin: */
+	uint32_t granted_ms; /* this one, by the server's word (RFC 7828); UINT32_MAX = it said nothing */
+	uint32_t learnt_ms;  /* any, as has been seen, at the most */
+	unsigned in_time;    /* closes of ours in a row before it closed */
+	bool keep_warm;
+	bool suspected;	    /* cur is silent with questions open, and the proxy knows */
+	bool resting;	    /* it failed; not again before rest_until */
+	bool distrusted;    /* for the certificate: the rest is not cut short */
 	bool blocked;	    /* somebody was told SOON for want of room */
 	bool silent;	    /* proxy_suspect() is owed, */
 	bool replaced;	    /* for a connection that is being replaced */

@@ -11,8 +11,8 @@ TESTS='git perl libcmocka-dev clang libclang-rt-dev valgrind procps
 	knot-dnsutils openssl iproute2 nftables tcpdump libfaketime'
 SERVERS='unbound nsd dnsdist nginx-light libnginx-mod-stream'
 LINT='clang-format clang-tidy cppcheck shellcheck mandoc'
-BENCH='dnsperf libssl-dev stubby smartdns nftables'
-SERVICES='unbound nsd dnsdist nginx stubby smartdns'
+BENCH='dnsperf libssl-dev stubby smartdns knot-resolver gnuplot-nox nftables'
+SERVICES='unbound nsd dnsdist nginx stubby smartdns kresd kres-cache-gc'
 POLICY=/usr/sbin/policy-rc.d
 
 case "${1-all}" in

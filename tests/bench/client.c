@@ -195,16 +195,25 @@ start_program(unsigned core, char **argv)
 	return pid;
 }
 
-/* Asks until an answer comes; returns when it came, or 0 when the patience is over. */
+/* It stays a zombie, so that its number is nobody else's. */
+static bool
+has_ended(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+/* Asks until an answer comes; returns when it came, or 0 when the program has ended or the patience is over. */
 static uint64_t
-ask_until_answered(uint16_t port, uint64_t from)
+ask_until_answered(uint16_t port, uint64_t from, pid_t pid)
 {
 	int fd = connect_to(port);
 	uint8_t q[64], a[4096];
 	uint32_t asked = 0;
 	uint64_t now = from, next = from;
 
-	while (now - from < START_PATIENCE_NS) {
+	while (now - from < START_PATIENCE_NS && !has_ended(pid)) {
 		if (now >= next) {
 			/* Refused while nobody listens: that is what is waited for. */
 			send(fd, q, make_query(q, asked++ & 0xffff), 0);
@@ -234,7 +243,7 @@ measure_start(uint16_t port, unsigned runs, unsigned core, char **argv)
 		uint64_t from = now_ns(), answered;
 		pid_t pid = start_program(core, argv);
 
-		answered = ask_until_answered(port, from);
+		answered = ask_until_answered(port, from, pid);
 		kill(pid, SIGTERM);
 		waitpid(pid, NULL, 0);
 		if (answered == 0)

@@ -127,14 +127,22 @@ $(B)/dnproxy.map: $(OBJ) $(BEARSSL_LIB)
 size: $(B)/dnproxy $(B)/dnproxy.map
 	@tests/size.sh $^ $(SIZE_MAX) $(EACH)
 
-BENCH_TOOLS = $(B)/bench/responder $(B)/bench/client $(B)/bench/relay
+BENCH_TOOLS = $(patsubst %,$(B)/bench/%,responder client relay limit)
 BENCH_FLAGS = --program $(B)/dnproxy --tools $(B)/bench --json $(B)/bench.json $(if $(QUICK),--quick)
+BENCH_PRINT = /usr/bin/python3 -B tests/bench/report.py $(B)/bench.json
 $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(TEST_CC) -std=c11 $(WARN) -Werror -D_GNU_SOURCE -O2 -g -o $@ $< -lssl -lcrypto
+# Takes 20 minutes, with QUICK=1 three.  PUBLISH=1: the chart and the table of the README come from this run.
 bench: $(B)/dnproxy $(BENCH_TOOLS)
 	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH_FLAGS)
 	@/usr/bin/python3 -B tests/bench/recovery.py $(BENCH_FLAGS)
+	@$(MAKE) --no-print-directory -s bench-chart $(if $(PUBLISH),bench-publish)
+bench-chart:
+	@$(BENCH_PRINT) --chart $(B)/bench.svg
+bench-publish: bench-chart
+	@cp $(B)/bench.svg doc/bench.svg
+	@$(BENCH_PRINT) --markdown
 
 # ---- Lint -----------------------------------------------------------------------------------------
 
@@ -177,4 +185,5 @@ $(LINT_SRC:%=tidy-%): tidy-%: %
 	out=$$(clang-tidy --quiet $< -- $(LINT_FLAGS) 2>&1) || { echo "$$out"; exit 1; }
 
 .PHONY: deps deps-build test test-programs test-static test-unit test-san sim test-repro test-e2e test-e2e-san test-faults \
-	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench lint $(LINT_PARTS)
+	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench bench-chart bench-publish \
+	lint $(LINT_PARTS)

@@ -1,73 +1,73 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Measures dnproxy and unbound in turn, as forwarders to one fast DNS-over-TLS responder.
+"""Measures dnproxy and its peers in turn, as forwarders to one fast DNS-over-TLS responder.
 
-Both check the responder's certificate, neither caches.  Each round measures both, one after the
-other, in changing order; what is printed are the medians of the rounds and their ratio.  The program
-that is measured has one core, dnsperf and the responder have the other.
+Each round measures all of them, one after the other, in changing order.  The program that is measured has one
+core, whatever asks it and the responder have the other.  The limit (limit.c) answers by itself.  peers.py says how
+each is set up, rows.py what is measured, report.py prints it.
 """
 import argparse
 import contextlib
 import json
 import os
 import pathlib
-import re
+import platform
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from common import (CA, COMMANDS, LEAF, Cores, Responder, fail, find_program, free_port, make_certificate, memory,
-                    print_table, stop)
+import peers
+import report
+from common import CA, LEAF, Cores, Failure, Responder, cpu_ms, fail, free_port, make_certificate, memory, stop
+from load import Load, children_seconds
 
-TICKS = os.sysconf('SC_CLK_TCK')
+LIMIT = 'limit'
+NAMES = [*peers.COMMANDS, LIMIT]
+PATIENCE = 10
+ROUND_TRIP_MS = 20
+WARM = 10000
 
-# key, what is measured, unit, decimals, what dnproxy is expected to reach
-# ('x0.7' is 0.7 times unbound's)
-ROWS = [
-    ('cpu', 'CPU for 100,000 UDP queries, 100 in flight', 's', 2, '<= x0.7'),
-    ('qps', 'queries a second at 20 ms, 100 in flight', '', 0, '>= 4500'),
-    ('p50', 'latency at 20 ms, 200 queries a second: p50', 'ms', 2, None),
-    ('p99', 'latency at 20 ms, 200 queries a second: p99', 'ms', 2, None),
-    ('idle', 'resident memory, idle', 'KiB', 0, '< 1024'),
-    ('idle_pss', 'resident memory, idle, shared pages divided', 'KiB', 0, None),
-    ('load', 'resident memory, peak under load', 'KiB', 0, None),
-    ('start', 'from exec to the first answer, no delay', 'ms', 2, '<= 8'),
-    ('conns', 'upstream connections for 10,000 queries', '', 0, None),
-    ('stolen', 'time taken from this machine by its host', '%', 1, None),
-]
+
+def machine_time():
+    """Ticks of all cores since the start: all, and those that the host of a virtual machine took."""
+    ticks = [int(word) for word in pathlib.Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]]
+    return sum(ticks), ticks[7]
 
 
 class Subject:
     """A program that is measured."""
 
-    def __init__(self, bench, name, program, make_command):
-        self.bench, self.name, self.program, self.make_command = bench, name, program, make_command
+    def __init__(self, bench, name, program):
+        self.bench, self.name, self.program = bench, name, program
+        self.forwards = name != LIMIT
+        self.caches = self.forwards and peers.caches(name, program)
 
-    def command(self, port, responder):
-        return self.make_command(self.program, self.bench.work, port, [('127.0.0.1', responder.port)],
-                                 self.bench.ca)
+    def command(self, port, upstream, **settings):
+        if not self.forwards:
+            return [self.program, port]
+        return peers.COMMANDS[self.name](self.program, self.bench.work, port, [('127.0.0.1', upstream)],
+                                         self.bench.ca, **settings)
 
     @contextlib.contextmanager
-    def running(self, responder):
+    def running(self, upstream, pinned=True, **settings):
         """Starts it, waits until it answers, and ends it by its own means."""
         port = free_port()
-        cores = self.bench.cores
-        log = open(self.bench.work / f'{self.name}.log', 'w+')
-        process = subprocess.Popen(cores.wrap(cores.measured, self.command(port, responder)),
-                                   stdout=log, stderr=log)
-        try:
-            self.wait_for_answer(process, port, log)
-            yield process.pid, port
-        finally:
-            stop(process)
-            log.close()
+        command = list(map(str, self.command(port, upstream, **settings)))
+        if pinned:
+            command = self.bench.cores.wrap(self.bench.cores.measured, command)
+        with open(self.bench.work / f'{self.name}.log', 'w+') as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                self.wait_for_answer(process, port, log)
+                yield process.pid, port
+            finally:
+                stop(process)
 
     def wait_for_answer(self, process, port, log):
         query = bytes.fromhex('000101000001000000000000') + b'\4warm\5bench\0\0\1\0\1'
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.settimeout(0.2)
             udp.connect(('127.0.0.1', port))
@@ -79,18 +79,7 @@ class Subject:
                         return
                 time.sleep(0.01)
         log.seek(0)
-        fail(f'{self.name} does not answer:\n{log.read()}')
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def machine_time():
-    """Ticks of all cores since the start: all, and those that the host of a virtual machine took."""
-    ticks = [int(word) for word in pathlib.Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]]
-    return sum(ticks), ticks[7]
+        raise Failure(f'does not answer:\n{log.read()}')
 
 
 class Bench:
@@ -98,162 +87,185 @@ class Bench:
         self.options, self.work = options, work
         self.tools = pathlib.Path(options.tools)
         self.cores = Cores()
-        self.names = 0
+        self.load = Load(self.tools, self.cores, work)
+        self.failed = set()
         self.ca, _ = make_certificate(work, 'ca', 'P-256', CA)
-        cert, key = make_certificate(work, 'server', 'P-256', LEAF, 'ca')
-        command = self.cores.wrap(self.cores.measuring, [self.tools / 'responder', '-d'])
-        self.quick = Responder([*command, 0, cert, key])
-        self.slow = Responder([*command, 20, cert, key])
+        self.server = make_certificate(work, 'server', 'P-256', LEAF, 'ca')
+        self.closing = contextlib.ExitStack()
+        self.quick = self.responder('-d', 0)
+        self.slow = self.responder('-d', ROUND_TRIP_MS)
+        self.far_port = free_port()
+        self.relay()
 
-    def stop(self):
-        self.quick.stop()
-        self.slow.stop()
+    def responder(self, *options, pinned=True):
+        command = [self.tools / 'responder', *options, *self.server]
+        responder = Responder(self.cores.wrap(self.cores.measuring, command) if pinned else command)
+        self.closing.callback(responder.stop)
+        return responder
 
-    def questions(self, count):
-        """A file of distinct names that nobody was asked before."""
-        path = self.work / 'questions'
-        with open(path, 'w') as out:
-            for number in range(self.names, self.names + count):
-                out.write(f'q{number}.bench A\n')
-        self.names += count
-        return path
+    def relay(self):
+        """The quick responder at the end of a long line."""
+        command = [self.tools / 'relay', '127.0.0.1', self.far_port, '127.0.0.1', self.quick.port, ROUND_TRIP_MS]
+        relay = subprocess.Popen(self.cores.wrap(self.cores.measuring, command), stdout=subprocess.PIPE)
+        self.closing.callback(relay.stdout.close)
+        self.closing.callback(stop, relay)
+        relay.stdout.readline()
 
-    def dnsperf(self, port, count):
-        """Asks `count` questions, 100 in flight; returns queries per second.  All must be answered."""
-        command = self.cores.wrap(self.cores.measuring, [
-            'dnsperf', '-s', '127.0.0.1', '-p', port, '-d', self.questions(count), '-c', 4, '-T', 1, '-q', 100,
-            '-n', 1, '-t', 5])
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        good = re.search(r'NOERROR (\d+) ', text)
-        if not good or int(good[1]) < count * 0.999:
-            fail(f'{good[1] if good else 0} of {count} queries were answered:\n{text}')
-        return float(re.search(r'Queries per second:\s+([\d.]+)', text)[1])
-
-    def client(self, *arguments):
-        command = self.cores.wrap(self.cores.measuring, [self.tools / 'client', *arguments])
-        run = subprocess.run(command, capture_output=True, text=True)
-        if run.returncode != 0:
-            fail(f'{" ".join(map(str, arguments))}: {run.stdout}{run.stderr}')
-        words = run.stdout.split()
-        return {name: int(value) for name, value in zip(words[::2], words[1::2])}
+    def attempt(self, subject, found, measure, *arguments, **settings):
+        """Adds what was found, or nothing: the rest is measured all the same."""
+        try:
+            found.update(measure(subject, *arguments, **settings))
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
+            print(f'bench: {subject.name}: {failure}', file=sys.stderr)
+            self.failed.add(subject.name)
 
     # ---- What is measured ----------------------------------------------------------------------
 
-    def measure_cpu(self, subject):
-        """Also the memory, since nothing else loads it more."""
-        count = self.options.queries
-        with subject.running(self.quick) as (pid, port):
-            time.sleep(0.5)
-            found = {'idle': memory(pid, 'VmRSS'), 'idle_pss': memory(pid, 'Pss', 'smaps_rollup')}
-            before = cpu_seconds(pid)
-            self.dnsperf(port, count)
-            found['cpu'] = (cpu_seconds(pid) - before) * 100000 / count
-            found['load'] = memory(pid, 'VmHWM')
+    def cpu(self, subject, pid, port, key, names, hits=False, **how):
+        """CPU for 100,000 queries.  All of them, or none, have to reach the responder."""
+        before, used = self.quick.counted()['queries'], cpu_ms(pid)
+        done = self.load.ask(port, names, **how)
+        used, asked = cpu_ms(pid) - used, self.quick.counted()['queries'] - before
+        if done['good'] < 0.5 * done['sent']:
+            raise Failure(f'{key}: {done["lost"]} of {done["sent"]} queries were lost')
+        if subject.forwards and (asked > 0.01 * done['good'] if hits else asked < done['good']):
+            raise Failure(f'{key}: {asked} of {done["good"]} queries reached the upstream')
+        return {f'cpu_{key}': 100 * used / done['good'], f'lost_{key}': done['lost'],
+                f'qps_{key}': done['qps']}
+
+    def without_cache(self, subject):
+        count, found = self.options.queries, {}
+        before = self.quick.counted()['connections']
+        with subject.running(self.quick.port) as (pid, port):
+            time.sleep(0.3)
+            found.update({'idle': memory(pid, 'VmRSS') / 1024, 'disk': peers.disk_octets(pid) / 1000})
+            self.load.ask(port, self.load.fresh(WARM))
+            if subject.forwards:
+                found['conns'] = self.quick.counted()['connections'] - before
+            for in_flight in (10, 100, 1000):
+                self.attempt(subject, found, self.cpu, pid, port, str(in_flight),
+                             self.load.fresh(count if in_flight > 10 else count // 2), in_flight=in_flight)
+            for clients in (1, 20) if subject.forwards else ():
+                self.attempt(subject, found, self.cpu, pid, port, f'tcp_{clients}', self.load.fresh(count),
+                             tcp=True, clients=clients)
+            found['load'] = memory(pid, 'VmHWM') / 1024
         return found
 
-    def measure_connections(self, subject):
-        before = self.quick.counted()['connections']
-        with subject.running(self.quick) as (_, port):
-            self.dnsperf(port, 10000)
-        return {'conns': self.quick.counted()['connections'] - before}
+    def with_cache(self, subject):
+        """First it is filled, as far as it goes.  Names that are asked for over and over are in it then."""
+        found = {}
+        with subject.running(self.quick.port, **({'cache': True} if subject.forwards else {})) as (pid, port):
+            if subject.forwards:
+                self.load.ask(port, self.load.fresh(WARM))
+                self.attempt(subject, found, self.cpu, pid, port, 'kept', self.load.fresh(self.options.queries))
+            self.load.ask(port, self.load.hot, runs=3)
+            self.attempt(subject, found, self.cpu, pid, port, 'hit', self.load.hot, hits=True,
+                         runs=self.options.hit_runs)
+            if subject.forwards:
+                found['full'] = memory(pid, 'VmHWM') / 1024
+        return found
 
-    def measure_rate(self, subject):
-        with subject.running(self.slow) as (_, port):
-            return {'qps': self.dnsperf(port, self.options.slow_queries)}
+    def delayed(self, subject):
+        found = {}
+        with subject.running(self.slow.port) as (_, port):
+            for in_flight in (100, 1000):
+                done = self.load.ask(port, self.load.fresh(100 * in_flight * self.options.seconds),
+                                     in_flight=in_flight, seconds=self.options.seconds)
+                found[f'qps_20_{in_flight}'] = done['qps']
+                found[f'lost_20_{in_flight}'] = done['lost']
+            took = self.load.client('latency', port, 200, self.options.latency_seconds)
+            found.update({'p50': took['p50'] / 1000, 'p99': took['p99'] / 1000, 'lost_latency': took['lost']})
+        return found
 
-    def measure_latency(self, subject):
-        with subject.running(self.slow) as (_, port):
-            took = self.client('latency', port, 200, self.options.seconds)
-        return {'p50': took['p50'] / 1000, 'p99': took['p99'] / 1000}
-
-    def measure_start(self, subject):
+    def start(self, subject, key, upstream, count):
         port = free_port()
-        took = self.client('start', port, self.options.starts, self.cores.measured,
-                           *subject.command(port, self.quick))
-        return {'start': took['median'] / 1000}
+        took = self.load.client('start', port, count, self.cores.measured, *subject.command(port, upstream))
+        return {key: took['median'] / 1000}
+
+    def workers(self, subject, workers):
+        """All cores for everybody: what asks and what answers has its share."""
+        loose = self.responder(pinned=False)
+        with subject.running(loose.port, pinned=False, workers=workers) as (pid, port):
+            self.load.ask(port, self.load.fresh(WARM), pinned=False)
+            others, began = children_seconds() + cpu_ms(loose.process.pid) / 1000, time.monotonic()
+            done = self.load.ask(port, self.load.fresh(self.options.queries), clients=16, pinned=False)
+            others = children_seconds() + cpu_ms(loose.process.pid) / 1000 - others
+            share = 100 * others / (time.monotonic() - began) / os.cpu_count()
+        loose.stop()
+        return {f'qps_workers_{workers}': done['qps'], f'share_workers_{workers}': share}
 
     def round(self, subject):
         found = {}
         total, stolen = machine_time()
-        for measure in (self.measure_cpu, self.measure_connections, self.measure_rate, self.measure_latency,
-                        self.measure_start):
-            found.update(measure(subject))
+        self.attempt(subject, found, self.without_cache)
+        if subject.caches or not subject.forwards:
+            self.attempt(subject, found, self.with_cache)
+        self.attempt(subject, found, self.start, 'start', self.quick.port, self.options.starts)
+        if subject.forwards:
+            self.attempt(subject, found, self.delayed)
+            self.attempt(subject, found, self.start, 'start_20', self.far_port, self.options.far_starts)
+        if subject.name == 'dnproxy':
+            for workers in (1, 2) if peers.dnproxy_works_twice(subject.program) else (1,):
+                self.attempt(subject, found, self.workers, workers)
         now_total, now_stolen = machine_time()
         found['stolen'] = 100 * (now_stolen - stolen) / (now_total - total)
         return found
 
 
-def verdict(expected, ours, ratio):
-    if expected is None:
-        return ''
-    relation, bound = expected.split()
-    value = ratio if bound.startswith('x') else ours
-    if value is None:
-        return expected
-    limit = float(bound.lstrip('x'))
-    met = {'<=': value <= limit, '<': value < limit, '>=': value >= limit}[relation]
-    return f'{expected} {"met" if met else "MISSED"}'
-
-
-def best_of(key, found):
-    values = [figures[key] for figures in found]
-    return max(values) if key == 'qps' else min(values)
-
-
-def report(medians, rounds):
-    """The medians, their ratio, and each one's best round: the medians suffer from a busy machine."""
-    names = list(rounds)
-    lines = [['median of the rounds', *names, 'ratio', *(f'best {name}' for name in names), 'expected']]
-    for key, text, unit, decimals, expected in ROWS:
-        values = [medians[name][key] for name in names]
-        ratio = values[0] / values[1] if len(values) == 2 and values[1] else None
-        expected = verdict(expected, values[0], ratio) if names[0] == 'dnproxy' else ''
-        lines.append([f'{text} ({unit})' if unit else text, *(f'{value:,.{decimals}f}' for value in values),
-                      f'{ratio:.2f}' if ratio is not None else '',
-                      *(f'{best_of(key, rounds[name]):,.{decimals}f}' for name in names), expected])
-    print_table(lines)
-
-
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--program', default='build/dnproxy', help='the dnproxy to measure')
-    parser.add_argument('--tools', default='build/bench', help='where responder and client are')
-    parser.add_argument('--only', choices=('dnproxy', 'unbound'), help='measure one alone')
+    parser.add_argument('--tools', default='build/bench', help='where responder, client, relay and limit are')
+    parser.add_argument('--only', action='append', choices=NAMES, help='measure this one (several times: these)')
     parser.add_argument('--json', help='also write all figures there')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--quick', action='store_true', help='one short round: shows that it works')
     options = parser.parse_args()
-    options.queries, options.slow_queries, options.seconds, options.starts = 100000, 20000, 10, 20
+    options.queries, options.hit_runs, options.starts, options.far_starts = 30000, 60, 15, 5
+    options.seconds, options.latency_seconds = 3, 3
     if options.quick:
-        options.rounds = 1
-        options.queries, options.slow_queries, options.seconds, options.starts = 20000, 5000, 2, 5
+        options.rounds, options.queries, options.hit_runs, options.starts, options.far_starts = 1, 10000, 20, 3, 1
+        options.seconds, options.latency_seconds = 1, 1
     return options
 
 
 def find_subjects(bench, options):
-    names = [options.only] if options.only else ['dnproxy', 'unbound']
-    return [Subject(bench, name, find_program(name, options.program), COMMANDS[name]) for name in names]
+    subjects = []
+    for name in options.only or NAMES:
+        program = bench.tools / LIMIT if name == LIMIT else peers.find_program(name, options.program)
+        if program:
+            subjects.append(Subject(bench, name, program))
+        elif name == 'dnproxy':
+            fail(f'{options.program} is not there: run make')
+        else:
+            print(f'bench: {name} is not there: run make deps', file=sys.stderr)
+    return subjects
+
+
+def measure(options, work):
+    """All figures, as the JSON file holds them."""
+    bench = Bench(options, work)
+    with bench.closing:
+        subjects = find_subjects(bench, options)
+        rounds = {name: [] for name in options.only or NAMES}
+        for number in range(options.rounds):
+            for subject in subjects if number % 2 == 0 else reversed(subjects):
+                print(f'round {number + 1} of {options.rounds}: {subject.name}', file=sys.stderr)
+                rounds[subject.name].append(bench.round(subject))
+    versions = {subject.name: peers.version(subject.name, subject.program) for subject in subjects if subject.forwards}
+    return {'machine': {'kernel': platform.release(), 'cores': os.cpu_count()}, 'versions': versions,
+            'queries': options.queries, 'failed': sorted(bench.failed), 'rounds': rounds}
 
 
 def main():
     options = parse_options()
     with tempfile.TemporaryDirectory(prefix='bench-') as directory:
-        bench = Bench(options, pathlib.Path(directory))
-        try:
-            subjects = find_subjects(bench, options)
-            rounds = {subject.name: [] for subject in subjects}
-            for number in range(options.rounds):
-                for subject in subjects if number % 2 == 0 else reversed(subjects):
-                    print(f'round {number + 1} of {options.rounds}: {subject.name}', file=sys.stderr)
-                    rounds[subject.name].append(bench.round(subject))
-        finally:
-            bench.stop()
-    medians = {name: {row[0]: statistics.median(found[row[0]] for found in all_found) for row in ROWS}
-               for name, all_found in rounds.items()}
-    report(medians, rounds)
+        figures = measure(options, pathlib.Path(directory))
     if options.json:
-        figures = {'rounds': rounds, 'medians': medians, 'queries': options.queries}
         pathlib.Path(options.json).write_text(json.dumps(figures, indent=2) + '\n')
+    report.table(figures)
+    if 'dnproxy' in figures['failed']:
+        sys.exit('bench: not all of dnproxy was measured')
 
 
 if __name__ == '__main__':

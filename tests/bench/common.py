@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What bench.py and recovery.py share: the programs, their settings, certificates, and a table.
-
-Each program forwards to DNS-over-TLS servers, set up as a careful administrator would: it checks their
-certificates, and neither caches nor validates.
-"""
+"""What bench.py and recovery.py share: cores, the responder, what /proc says, certificates, and a table."""
 import contextlib
 import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 
-NAME = 'dot.bench.test'
+from peers import NAME
+
+
+class Failure(Exception):
+    """What one program could not be measured in."""
 
 
 def fail(text):
@@ -76,116 +75,28 @@ class Responder:
         self.process.stdout.close()
 
 
-# ---- The programs: settings for a port on 127.0.0.1 and for upstreams, (address, port) each ------
-
-
-def dnproxy_command(program, work, port, upstreams, ca, more=''):
-    """more: further settings of each upstream, as YAML."""
-    path = work / f'dnproxy-{port}.yml'
-    more = f'    {more}\n' if more else ''
-    servers = ''.join(f'  - ip: {address}\n    port: {upstream}\n    hostname: {NAME}\n{more}'
-                      for address, upstream in upstreams)
-    path.write_text(f'dnproxy:\n  host: 127.0.0.1\n  port: {port}\nupstream:\n{servers}'
-                    f'tls:\n  trust_anchors: {ca}\n')
-    return [program, '-c', path]
-
-
-def unbound_command(program, work, port, upstreams, ca):
-    path = work / f'unbound-{port}.conf'
-    addresses = ''.join(f'    forward-addr: {address}@{upstream}#{NAME}\n' for address, upstream in upstreams)
-    path.write_text(f'''
-server:
-    interface: 127.0.0.1@{port}
-    access-control: 127.0.0.0/8 allow
-    do-not-query-localhost: no
-    num-threads: 1
-    module-config: "iterator"
-    msg-cache-size: 0
-    rrset-cache-size: 0
-    cache-min-ttl: 0
-    cache-max-ttl: 0
-    outgoing-range: 4096
-    num-queries-per-thread: 2048
-    outgoing-num-tcp: 10
-    so-rcvbuf: 1m
-    tls-cert-bundle: "{ca}"
-    username: ""
-    chroot: ""
-    directory: "{work}"
-    pidfile: ""
-    do-daemonize: no
-    use-syslog: no
-    verbosity: 0
-remote-control:
-    control-enable: no
-forward-zone:
-    name: "."
-    forward-tls-upstream: yes
-    forward-no-cache: yes
-{addresses}''')
-    return [program, '-d', '-c', path]
-
-
-def stubby_command(program, work, port, upstreams, ca):
-    """As packaged (in turn, idle for 10 s, a rest of up to an hour), but for the servers and their authority."""
-    path = work / f'stubby-{port}.yml'
-    servers = ''.join(f'  - address_data: {address}\n    tls_port: {upstream}\n    tls_auth_name: "{NAME}"\n'
-                      for address, upstream in upstreams)
-    path.write_text(f'''
-resolution_type: GETDNS_RESOLUTION_STUB
-dns_transport_list:
-  - GETDNS_TRANSPORT_TLS
-tls_authentication: GETDNS_AUTHENTICATION_REQUIRED
-tls_ca_file: "{ca}"
-tls_query_padding_blocksize: 128
-edns_client_subnet_private: 1
-round_robin_upstreams: 1
-idle_timeout: 10000
-appdata_dir: "{work}"
-listen_addresses:
-  - 127.0.0.1@{port}
-upstream_recursive_servers:
-{servers}''')
-    return [program, '-C', path]
-
-
-def smartdns_command(program, work, port, upstreams, ca):
-    path = work / f'smartdns-{port}.conf'
-    servers = ''.join(f'server-tls {address}:{upstream} -host-name {NAME} -tls-host-verify {NAME}\n'
-                      for address, upstream in upstreams)
-    path.write_text(f'''
-server-name bench
-bind 127.0.0.1:{port} -no-speed-check -no-cache
-cache-size 0
-cache-persist no
-prefetch-domain no
-serve-expired no
-speed-check-mode none
-dualstack-ip-selection no
-log-level error
-log-file {work}/smartdns-{port}.log
-ca-file {ca}
-{servers}''')
-    return [program, '-f', '-c', path, '-p', '-']
-
-
-COMMANDS = {'dnproxy': dnproxy_command, 'stubby': stubby_command, 'unbound': unbound_command,
-            'smartdns': smartdns_command}
-
-
-def find_program(name, dnproxy):
-    path = dnproxy if name == 'dnproxy' else shutil.which(name) or f'/usr/sbin/{name}'
-    if not os.access(path, os.X_OK):
-        fail(f'{path} is not there: run make deps, then make')
-    return path
-
-
 # ---- What /proc says ------------------------------------------------------------------------------
 
 
+def family(pid):
+    """The process and all that it has started."""
+    found = [pid]
+    for one in found:
+        for path in pathlib.Path(f'/proc/{one}/task').glob('*/children'):
+            found += map(int, path.read_text().split())
+    return found
+
+
 def memory(pid, key, file='status'):
-    text = pathlib.Path(f'/proc/{pid}/{file}').read_text()
-    return int(re.search(rf'^{key}:\s+(\d+) kB', text, re.M)[1])
+    """KiB of all its processes."""
+    texts = [pathlib.Path(f'/proc/{one}/{file}').read_text() for one in family(pid)]
+    return sum(int(re.search(rf'^{key}:\s+(\d+) kB', text, re.M)[1]) for text in texts)
+
+
+def cpu_ms(pid):
+    """What all threads of all its processes have used, user and system; of those that live."""
+    return sum(int(path.read_text().split()[0]) for one in family(pid)
+               for path in pathlib.Path(f'/proc/{one}/task').glob('*/schedstat')) / 1e6
 
 
 # ---- Certificates ---------------------------------------------------------------------------------

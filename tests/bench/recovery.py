@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Measures what dnproxy, stubby, unbound and smartdns do about faults, and what a handshake costs them.
+"""Measures what dnproxy and its peers do about faults, and what a handshake costs some of them.
 
 Each program is measured in two network namespaces of its own, one for it and its clients and one for
 its servers, joined by a veth pair.  Faults are mostly waited for: all programs meet them at the same time.
 What is a matter of milliseconds is measured one after the other, the program on one core and all else on
-the other.
+the other; only the idle times before go by together.
 """
 import argparse
 import concurrent.futures
@@ -21,11 +21,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
-from common import (CA, COMMANDS, LEAF, Cores, Responder, find_program, make_certificate, memory, print_table, stop)
+from common import CA, LEAF, Cores, Failure, Responder, cpu_ms, fail, make_certificate, memory, print_table, stop
+from peers import COMMANDS, find_program
 
 PROGRAMS = list(COMMANDS)
+THOROUGH = ('dnproxy', 'smartdns', 'unbound', 'stubby')  # whose handshakes and upstreams are measured as well
 PORT = 5300
 NEAR, NEAR_LATER, FAR = '10.9.0.1', '10.9.0.2', [f'10.9.0.{number}' for number in range(11, 19)]
 EVERY = 0.1  # seconds between two queries
@@ -50,7 +53,9 @@ ROWS = [
     ('idle_rst_0', 'the same by RST', 'ms', 2, max, '<= 3'),
     ('idle_fin_20', 'first query after an idle close by FIN, round trip of 20 ms (1)', 'ms', 2, max, '<= 63'),
     ('idle_rst_20', 'the same by RST', 'ms', 2, max, '<= 63'),
-    ('idle_warm_20', 'the same by FIN, upstream.keep_warm', 'ms', 2, max, '<= 23'),
+    ('idle_full_fin_20', 'the same by FIN, no session is resumed', 'ms', 2, max, '<= 84'),
+    ('idle_full_rst_20', 'the same by RST', 'ms', 2, max, '<= 84'),
+    ('idle_warm_20', 'by FIN with sessions, upstream.keep_warm', 'ms', 2, max, '<= 23'),
     *((f'cpu_{kind}_{chain}', f'CPU of a TLS 1.2 handshake, {chain} chain, {text} (2)', 'ms', 2, max, None)
       for chain in CHAINS for kind, text in (('full', 'another certificate each time'),
                                              ('leaf', 'the same certificate'), ('resumed', 'sessions offered'))),
@@ -62,10 +67,6 @@ median / worst of the rounds.  ">": given up, the wait for one answer after 5 s,
 (2) With the query that made it connect.  User and system time of the client, a connection.
 (3) With 8 upstreams in use, less with one, divided by 7.
 '''
-
-
-class Failure(Exception):
-    """What one program could not be measured in."""
 
 
 def run(*command, stdin=''):
@@ -326,8 +327,9 @@ def restart(site, _):
 # ---- Milliseconds, one program at a time ------------------------------------------------------------
 
 
-def idle_close(site, options, by, delay_ms, idle_ms=IDLE_MS, **settings):
-    site.serve(FAR[0], '-i', idle_ms, *(['-r'] if by == 'rst' else []))
+def idle_close(site, options, key, by, delay_ms, *served, idle_ms=IDLE_MS, **settings):
+    """Sites wait together and ask in turn."""
+    site.serve(FAR[0], '-i', idle_ms, *(['-r'] if by == 'rst' else []), *served)
     if delay_ms:
         site.relay(FAR[1], FAR[0])
     site.start(FAR[1:2] if delay_ms else FAR[:1], **settings)
@@ -336,18 +338,18 @@ def idle_close(site, options, by, delay_ms, idle_ms=IDLE_MS, **settings):
     took = []
     for _ in range(options.tries):
         time.sleep((idle_ms + 2 * delay_ms + 200) / 1000)
-        took.append(client.wait_for(client.ask()) or 1000 * PATIENCE)
-    return {f'idle_{by}_{delay_ms}': took}
+        with site.bench.turn:
+            took.append(client.wait_for(client.ask()) or 1000 * PATIENCE)
+    return {key: took}
 
 
-def idle_close_warm(site, options):
-    """It closes so seldom that each query comes when the connection is open again."""
-    return {'idle_warm_20': idle_close(site, options, 'fin', ROUND_TRIP_MS, 1000, more=KEEP_WARM)['idle_fin_20']}
-
-
-def cpu_ms(pid):
-    """What all its threads have used."""
-    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat')) / 1e6
+def idle_closes(name):
+    """All of them for one program, as arguments and settings of idle_close."""
+    found = [((f'idle_{by}_{delay_ms}', by, delay_ms), {}) for by in ('fin', 'rst') for delay_ms in (0, ROUND_TRIP_MS)]
+    found += [((f'idle_full_{by}_20', by, ROUND_TRIP_MS, '-n'), {}) for by in ('fin', 'rst')]
+    if name == 'dnproxy':  # it closes so seldom that each query comes when the connection is open again
+        found.append((('idle_warm_20', 'fin', ROUND_TRIP_MS), {'idle_ms': 1000, 'more': KEEP_WARM}))
+    return found
 
 
 def handshake_cpu(site, options, chain, kind):
@@ -392,8 +394,11 @@ class Bench:
     def __init__(self, options, work):
         self.options, self.work, self.tools = options, work, pathlib.Path(options.tools)
         self.cores = Cores()
-        self.programs = {name: find_program(name, options.program) for name in options.only or PROGRAMS}
-        self.failed = set()
+        self.programs = {name: program for name in options.only or PROGRAMS
+                         if (program := find_program(name, options.program))}
+        if 'dnproxy' in (options.only or PROGRAMS) and 'dnproxy' not in self.programs:
+            fail(f'{options.program} is not there: run make')
+        self.failed, self.turn = set(), threading.Lock()
         self.servers, self.anchors = {}, {}
         self.anchors['P-256'], _ = make_certificate(work, 'ca', 'P-256', CA)
         self.servers['P-256'] = make_certificate(work, 'server', 'P-256', LEAF, 'ca')
@@ -413,15 +418,15 @@ class Bench:
         """What was found, or nothing: the others are measured all the same."""
         try:
             return measure(*arguments)
-        except Failure as failure:
-            print(f'recovery: {failure}', file=sys.stderr)
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
+            print(f'recovery: {name}: {failure}', file=sys.stderr)
             self.failed.add(name)
             return {}
 
-    def at_site(self, name, measure, *arguments):
+    def at_site(self, name, measure, *arguments, **settings):
         def there():
             with Site(self, name) as site:
-                return measure(site, self.options, *arguments)
+                return measure(site, self.options, *arguments, **settings)
         return self.attempt(name, there)
 
     def side_by_side(self, found, *faults):
@@ -430,16 +435,21 @@ class Bench:
             for (name, _), one in zip(jobs, pool.map(lambda job: self.at_site(*job), jobs)):
                 found[name].update(one)
 
+    def idle_closes(self, name):
+        cases, found = idle_closes(name), {}
+        with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+            for one in pool.map(lambda case: self.at_site(name, idle_close, *case[0], **case[1]), cases):
+                found.update(one)
+        return found
+
     def round(self):
         found = {name: {} for name in self.programs}
         self.side_by_side(found, silent_peer, silent_alone, new_address, late_upstream)
         self.side_by_side(found, restart)
         for name in self.programs:
-            for by, delay_ms in itertools.product(('fin', 'rst'), (0, ROUND_TRIP_MS)):
-                found[name].update(self.at_site(name, idle_close, by, delay_ms))
-            if name == 'dnproxy':
-                found[name].update(self.at_site(name, idle_close_warm))
-            for chain, kind in itertools.product(CHAINS, ('full', 'leaf', 'resumed')):
+            found[name].update(self.idle_closes(name))
+        for name in [name for name in THOROUGH if name in found]:
+            for chain, kind in itertools.product(self.options.chains, ('full', 'leaf', 'resumed')):
                 found[name].update(self.at_site(name, handshake_cpu, chain, kind))
             found[name].update(self.attempt(name, upstream_memory, self, name))
         return found
@@ -478,11 +488,13 @@ def parse_options():
     parser.add_argument('--tools', default='build/bench', help='where responder and relay are')
     parser.add_argument('--only', action='append', choices=PROGRAMS, help='measure this one (several times: these)')
     parser.add_argument('--json', help='also add all figures to this file')
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--quick', action='store_true', help='one short round: shows that it works')
     options = parser.parse_args()
-    options.outage, options.limit, options.tries, options.cpu_seconds = 10, 30, 3, 1
+    options.outage, options.limit, options.tries, options.cpu_seconds = 10, 30, 5, 0.7
+    options.chains = list(CHAINS)
     if options.quick:
+        options.chains = options.chains[:1]
         options.rounds, options.outage, options.limit, options.tries, options.cpu_seconds = 1, 5, 10, 2, 0.4
     return options
 

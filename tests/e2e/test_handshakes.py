@@ -152,7 +152,8 @@ def edit_client_hello(change):
     """For relay(to_server=...): changes the body of a ClientHello; its length stays."""
 
     def edit(whole):
-        if whole[0] == HANDSHAKE and whole[5] == 1:
+        # What is encrypted may begin with the same octet, but hardly with its own length behind it.
+        if whole[0] == HANDSHAKE and whole[5] == 1 and int.from_bytes(whole[6:9], "big") == len(whole) - 9:
             body = change(bytearray(whole[9:]))
             assert len(body) == len(whole) - 9
             return whole[:9] + bytes(body)

@@ -37,12 +37,26 @@ enum dns_rcode {
 };
 
 enum dns_type {
+	DNS_TYPE_SOA = 6,
 	DNS_TYPE_SIG = 24, /* SIG(0), RFC 2931 */
 	DNS_TYPE_OPT = 41,
+	DNS_TYPE_RRSIG = 46,
+	DNS_TYPE_NSEC = 47,
+	DNS_TYPE_NSEC3 = 50,
+	DNS_TYPE_TKEY = 249, /* from here ... */
 	DNS_TYPE_TSIG = 250,
 	DNS_TYPE_IXFR = 251,
-	DNS_TYPE_AXFR = 252
+	DNS_TYPE_AXFR = 252,
+	DNS_TYPE_MAILA = 254, /* ... to here: not asked for as data */
+	DNS_TYPE_ANY = 255
 };
+
+/* A letter of a name in lower case (RFC 4343: ASCII letters and nothing else). */
+static inline uint8_t
+dns_lower_octet(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
 
 /* Header fields of a message of at least DNS_HEADER octets. */
 static inline uint16_t
@@ -115,6 +129,9 @@ int dns_read_question(const uint8_t *msg, size_t len, struct dns_question *q);
 bool dns_same_question(const uint8_t *a, const struct dns_question *qa, const uint8_t *b,
 		       const struct dns_question *qb);
 
+/* Copies len octets of a name, letters A to Z in lower case (RFC 4343).  to may be from. */
+void dns_lower(uint8_t *to, const uint8_t *from, size_t len);
+
 struct dns_rr {
 	size_t at; /* offset of the owner name */
 	uint16_t type, class;
@@ -126,6 +143,24 @@ struct dns_rr {
 
 /* Reads the record at offset at.  Returns 0, or -1 when it does not lie inside the message. */
 int dns_read_rr(const uint8_t *msg, size_t len, size_t at, struct dns_rr *rr);
+
+/* A TTL as it is to be understood: 0 when its top bit is set (RFC 2181 section 8). */
+static inline uint32_t
+dns_ttl(uint32_t ttl)
+{
+	return ttl > INT32_MAX ? 0 : ttl;
+}
+
+/* Writes the TTL of a record that dns_read_rr() read. */
+static inline void
+dns_set_ttl(uint8_t *msg, const struct dns_rr *rr, uint32_t ttl)
+{
+	put32(msg + rr->rdata - 6, ttl);
+}
+
+/* How long the answer that an SOA record stands in may say no: the lesser of its TTL and its MINIMUM (RFC
+ * 2308 section 5).  0 when its RDATA is no SOA. */
+uint32_t dns_negative_ttl(const uint8_t *msg, size_t len, const struct dns_rr *soa);
 
 /* "example.com.", with \DDD and \. as master files write them (RFC 1035 section 5.1), for people;
  * cut with "..." when out is too small.  at is the offset of an uncompressed name that is known to

@@ -8,6 +8,7 @@
 #define POINTER 0xc0u	 /* RFC 1035 section 4.1.4: both high bits of a length octet */
 #define QUESTION_TAIL 4u /* type and class */
 #define RR_FIXED 10u	 /* type, class, TTL and the length of RDATA */
+#define SOA_FIXED 20u	 /* of its RDATA, behind two names: five numbers, MINIMUM the last */
 
 /* Whether a whole pointer is at at, and points before start and not into the header, which is no
  * name and does not stay as it is. */
@@ -61,13 +62,6 @@ dns_read_question(const uint8_t *msg, size_t len, struct dns_question *q)
 	return 0;
 }
 
-/* ASCII only, whatever the locale (RFC 4343). */
-static unsigned
-lower(unsigned c)
-{
-	return c - 'A' <= 'Z' - 'A' ? c | 0x20u : c;
-}
-
 bool
 dns_same_question(const uint8_t *a, const struct dns_question *qa, const uint8_t *b,
 		  const struct dns_question *qb)
@@ -76,10 +70,17 @@ dns_same_question(const uint8_t *a, const struct dns_question *qa, const uint8_t
 		return false;
 	/* Length octets are below 64, so treating them as letters changes nothing. */
 	for (size_t i = DNS_HEADER; i < DNS_HEADER + qa->name_len; i++) {
-		if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+		if (a[i] != b[i] && dns_lower_octet(a[i]) != dns_lower_octet(b[i]))
 			return false;
 	}
 	return true;
+}
+
+void
+dns_lower(uint8_t *to, const uint8_t *from, size_t len)
+{
+	while (len-- > 0)
+		*to++ = dns_lower_octet(*from++);
 }
 
 int
@@ -98,6 +99,20 @@ dns_read_rr(const uint8_t *msg, size_t len, size_t at, struct dns_rr *rr)
 		return -1;
 	rr->end = rr->rdata + rr->rdlen;
 	return 0;
+}
+
+uint32_t
+dns_negative_ttl(const uint8_t *msg, size_t len, const struct dns_rr *soa)
+{
+	size_t at = dns_skip_name(msg, len, soa->rdata);
+	uint32_t ttl = dns_ttl(soa->ttl), minimum;
+
+	if (at != 0)
+		at = dns_skip_name(msg, len, at);
+	if (at == 0 || at + SOA_FIXED != soa->end)
+		return 0;
+	minimum = dns_ttl(get32(msg + soa->end - 4));
+	return minimum < ttl ? minimum : ttl;
 }
 
 /* Writes one octet of a label the way master files do.  Returns how many characters that took. */

@@ -403,6 +403,64 @@ rcodes_have_words(void **state)
 	assert_string_equal(out, "RCODE4095");
 }
 
+static void
+letters_are_put_in_lower_case_and_nothing_else(void **state)
+{
+	uint8_t all[256];
+
+	(void)state;
+	for (unsigned i = 0; i < 256; i++)
+		all[i] = (uint8_t)i;
+	dns_lower(all, all, 255);
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(all[i], i >= 'A' && i <= 'Z' ? i + 32 : i);
+}
+
+static void
+a_ttl_with_its_top_bit_set_is_zero(void **state)
+{
+	(void)state;
+	assert_int_equal(dns_ttl(0), 0);
+	assert_int_equal(dns_ttl(0x7fffffffu), 0x7fffffffu);
+	assert_int_equal(dns_ttl(0x80000000u), 0);
+	assert_int_equal(dns_ttl(UINT32_MAX), 0);
+}
+
+/* How long an SOA record says no that has some octets more than it should, or less. */
+static uint32_t
+negative_ttl(uint32_t ttl, uint32_t minimum, int more)
+{
+	struct dns_rr rr;
+
+	made_init(&m, 1, DNS_QR);
+	made_rr(&m, MADE_AUTHORITY, "example", DNS_TYPE_SOA, 1, ttl);
+	made_name(&m, "ns.12>");
+	made_name(&m, "root");
+	for (int i = 0; i < 4; i++)
+		made_u32(&m, 1);
+	made_u32(&m, minimum);
+	if (more > 0)
+		made_octets(&m, "1234", (size_t)more);
+	else
+		m.len -= (size_t)-more;
+	made_rdlen(&m);
+	assert_int_equal(dns_read_rr(m.buf, m.len, DNS_HEADER, &rr), 0);
+	return dns_negative_ttl(m.buf, m.len, &rr);
+}
+
+static void
+an_soa_says_no_for_the_lesser_of_ttl_and_minimum(void **state)
+{
+	(void)state;
+	assert_int_equal(negative_ttl(300, 200, 0), 200);
+	assert_int_equal(negative_ttl(200, 300, 0), 200);
+	assert_int_equal(negative_ttl(0, 300, 0), 0);
+	assert_int_equal(negative_ttl(300, 0x80000000u, 0), 0);
+	assert_int_equal(negative_ttl(0x80000000u, 300, 0), 0);
+	for (int more = -31; more <= 4; more++)
+		assert_int_equal(negative_ttl(300, 200, more), more == 0 ? 200 : 0);
+}
+
 int
 main(void)
 {
@@ -429,6 +487,9 @@ main(void)
 		cmocka_unit_test(the_longest_text_fits),
 		cmocka_unit_test(types_have_words),
 		cmocka_unit_test(rcodes_have_words),
+		cmocka_unit_test(letters_are_put_in_lower_case_and_nothing_else),
+		cmocka_unit_test(a_ttl_with_its_top_bit_set_is_zero),
+		cmocka_unit_test(an_soa_says_no_for_the_lesser_of_ttl_and_minimum),
 	};
 
 	return cmocka_run_group_tests_name("dns", tests, NULL, NULL);

@@ -37,6 +37,10 @@
 #define CONFIG_PATH_MAX 256u   /* a path in a setting */
 #define CONFIG_ERROR_MAX 512u  /* one line: place, key, value, what is expected */
 
+#define WORKERS_MAX 64u		 /* processors of the largest machine this is for */
+#define SUPERVISOR_REST_MS 1000u /* a worker that dies at once is no reason to fork in a loop */
+#define SUPERVISOR_END_MS 900u	 /* "within a second", their end included */
+
 /* ---- Queries on their way ------------------------------------------------------------------- */
 
 #define QUERIES_DEFAULT 2048u /* 1,000 in flight at 20 ms are 50,000 a second; twice that */
@@ -55,9 +59,15 @@
 #define QUERY_SHORT 320u
 #define QUERIES_LONG 32u
 
+/* A query joins one that asks the same if that is not older: a client that asks again wants more done. */
+#define QUERY_JOIN_MS 1000u
+
 /* A stub resolver gives up after 5 s (resolv.conf's default).  Our SERVFAIL must be there within
  * 4 s, scheduling of a busy machine included. */
 #define QUERY_TIMEOUT_MS 3700u
+
+/* Who can have a stale answer waits no longer than this for a better one (RFC 8767 section 5 says 1.8 s). */
+#define QUERY_BRIEF_MS 1800u
 
 /* ---- Which upstream ------------------------------------------------------------------------- */
 
@@ -94,6 +104,37 @@
 
 #define PROMISE_OTHER_MS 1500u /* an upstream falls silent, another is well: every client has its answer */
 #define PROMISE_BACK_MS 1000u  /* the only upstream was silent, or there was no route: the first answer */
+
+/* ---- Answers that are kept ------------------------------------------------------------------ */
+
+#define CACHE_KIB_DEFAULT 512u /* some 3,000 answers */
+#define CACHE_KIB_MIN 64u
+#define CACHE_KIB_MAX 1048576u /* offsets inside have 32 bits, and 1 GiB fits a 32-bit machine */
+
+#define CACHE_MIN_TTL 0u     /* more keeps answers longer than their zone allows */
+#define CACHE_MAX_TTL 86400u /* RFC 8767 section 4 proposes days; a day is what most resolvers keep */
+#define CACHE_STALE_S 86400u /* RFC 8767 section 5: 1 to 3 days */
+
+#define CACHE_NEGATIVE_MAX_S 10800u /* RFC 2308 section 5: one to three hours have been found to work well */
+
+/* RFC 9520 section 3.2: a failure is remembered for at least a second, at most five minutes, and longer when
+ * it goes on.  Upstreams remember too; our own memory must not add much to the time a repair takes. */
+#define CACHE_FAILURE_S 5u
+#define CACHE_FAILURE_MAX_S 40u
+
+#define CACHE_STALE_TTL 30u /* RFC 8767 section 4 */
+#define CACHE_RECHECK_S 30u /* RFC 8767 section 5: a refresh that failed is not tried again sooner */
+
+#define CACHE_PREFETCH_ASKED 3u /* so often while it was kept: worth asking again before it is gone */
+
+/* RFC 8020: of so many names above the one asked for, the nearest, it is looked up whether they exist.  Half
+ * of an IPv6 address backwards. */
+#define CACHE_ANCESTORS 16u
+
+#define CACHE_MOVES \
+	32u /* answers moved inside by one put, then what comes up is forgotten; 8 cost half a hit in 100 */
+#define CACHE_BUCKET 128u /* octets of the block per bucket of the index: a small answer */
+#define CACHE_SMALL 10u	  /* one part in so many is for answers that have not been asked for again */
 
 /* ---- Upstream connections ------------------------------------------------------------------- */
 

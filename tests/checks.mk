@@ -144,6 +144,15 @@ bench-publish: bench-chart
 	@cp $(B)/bench.svg doc/bench.svg
 	@$(BENCH_PRINT) --markdown
 
+# What the cache forgets, compared with LRU and others; its model test with millions of operations.
+$(B)/bench/cache_hits: tests/bench/cache_hits.c src/cache.c src/dns.c src/text.c
+	@mkdir -p $(@D)
+	$(TEST_CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -O2 -g -o $@ $^ -lm
+cache-hits: $(B)/bench/cache_hits
+	@$<
+cache-model: $(S)/test_cache.t
+	CACHE_OPERATIONS=10000000 $<
+
 # ---- Lint -----------------------------------------------------------------------------------------
 
 LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/unit $(MAIN_DEFS)
@@ -186,4 +195,4 @@ $(LINT_SRC:%=tidy-%): tidy-%: %
 
 .PHONY: deps deps-build test test-programs test-static test-unit test-san sim test-repro test-e2e test-e2e-san test-faults \
 	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench bench-chart bench-publish \
-	lint $(LINT_PARTS)
+	cache-hits cache-model lint $(LINT_PARTS)

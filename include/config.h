@@ -38,6 +38,10 @@ struct config {
 	uint8_t level;		 /* enum log_level */
 	uint8_t upstream_policy; /* enum pool_policy: in order, or the fastest */
 	bool strict_clock;
+	uint16_t workers;				    /* 0 = as many as there are processors */
+	uint32_t cache_size;				    /* KiB */
+	uint32_t cache_min_ttl, cache_max_ttl, cache_stale; /* s */
+	bool cache_prefetch;
 	bool log_queries;
 };
 

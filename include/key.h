@@ -15,7 +15,7 @@
 
 /* What a YAML reader might take for something else is printed in quotes: all but the first two. */
 enum key_type {
-	KEY_NUMBER,   /* uint16_t */
+	KEY_NUMBER,   /* uint16_t or uint32_t */
 	KEY_WORD,     /* uint8_t or bool: which of the words */
 	KEY_PATH,     /* char[] without control characters; may be empty */
 	KEY_HOSTNAME, /* char[], a DNS name without its last dot; may be empty */
@@ -36,8 +36,8 @@ struct key {
 	const char *help;  /* one line */
 	uint16_t at, size; /* octets from the begin of the struct to its value, or first; of a value */
 	uint16_t count;	   /* of a list: where its length (size_t) lies; 0 = a single value */
-	uint16_t min, max; /* of a number; of a list: most entries */
-	uint16_t number;   /* default of a number, or which word is the default */
+	uint32_t min, max; /* of a number; of a list: most entries */
+	uint32_t number;   /* default of a number, or which word is the default */
 	uint8_t type;	   /* enum key_type */
 	bool each;
 	bool must; /* every struct of the list in a file has it */

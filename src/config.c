@@ -46,6 +46,11 @@ static const struct key keys[] = {
 	{.name = "dnproxy.tcp_per_address",
 	 NUMBER(config, tcp_per_address, 1, TCP_CLIENTS_MAX, TCP_PER_ADDRESS_DEFAULT),
 	 .help = "of these, from one address"},
+	{.name = "dnproxy.workers",
+	 .env = "DNPROXY_WORKERS",
+	 .text = "auto",
+	 NUMBER(config, workers, 1, WORKERS_MAX, 1),
+	 .help = "processes that share the work; auto: one a processor"},
 	{.name = "dnproxy.upstream_policy",
 	 .type = KEY_WORD,
 	 VALUE(config, upstream_policy),
@@ -96,6 +101,23 @@ static const struct key keys[] = {
 	 VALUE(config, strict_clock),
 	 .text = "auto|strict",
 	 .help = "auto: while the clock stands before the build date, certificates may be not yet valid"},
+
+	{.name = "cache.size",
+	 NUMBER(config, cache_size, 0, CACHE_KIB_MAX, CACHE_KIB_DEFAULT),
+	 .help = "KiB of answers that are kept; 0 = none"},
+	{.name = "cache.min_ttl",
+	 NUMBER(config, cache_min_ttl, 0, 3600, 0),
+	 .help = "seconds an answer is kept at least"},
+	{.name = "cache.max_ttl", NUMBER(config, cache_max_ttl, 1, 604800, 86400), .help = "and at most"},
+	{.name = "cache.stale",
+	 NUMBER(config, cache_stale, 0, 604800, 86400),
+	 .help = "seconds an expired answer may still be given when no upstream answers in time; 0 = never"},
+	{.name = "cache.prefetch",
+	 .type = KEY_WORD,
+	 VALUE(config, cache_prefetch),
+	 .text = "false|true",
+	 .number = 1,
+	 .help = "ask again shortly before an answer expires that is asked for often"},
 
 	{.name = "log.level",
 	 .env = "DNPROXY_LOG_LEVEL",
@@ -595,11 +617,12 @@ help_key(struct out *o, const struct key *k, const void *base)
 	print(o, "  %s\n      default %s%s", k->name, text[0] != '\0' ? text : "\"\"",
 	      n > 1 ? " and others" : "");
 	if (k->type == KEY_NUMBER)
-		print(o, "; %u..%u", k->min, k->max);
+		print(o, "; %u..%u%s%s", (unsigned)k->min, (unsigned)k->max, k->text != NULL ? " or " : "",
+		      k->text != NULL ? k->text : "");
 	if (k->type == KEY_WORD)
 		print(o, "; %s", k->text);
 	if (k->count != 0)
-		print(o, "; one or a list of up to %u", k->max);
+		print(o, "; one or a list of up to %u", (unsigned)k->max);
 	if (k->env != NULL)
 		print(o, "; $%s", k->env);
 	print(o, "%s%s\n      %s\n", k->must ? "; " : "", k->must ? must : "", k->help);

@@ -50,21 +50,49 @@ refuse(const struct place *p, const char *text, const char *why)
 	return key_fail(p, "\"%.80s\" %s", text, why);
 }
 
+static void
+store_number(const struct key *k, void *to, uint32_t v)
+{
+	if (k->size == sizeof(uint16_t))
+		*(uint16_t *)to = (uint16_t)v;
+	else
+		*(uint32_t *)to = v;
+}
+
+static uint32_t
+load_number(const struct key *k, const void *from)
+{
+	return k->size == sizeof(uint16_t) ? *(const uint16_t *)from : *(const uint32_t *)from;
+}
+
 static int
-put_number(const struct key *k, uint16_t *to, const char *text, const struct place *p)
+put_number(const struct key *k, void *to, const char *text, const struct place *p)
 {
 	size_t digits = strspn(text, "0123456789");
-	uint32_t v = 0;
+	uint64_t v = 0;
 
+	if (k->text != NULL && strcmp(text, k->text) == 0) {
+		store_number(k, to, 0);
+		return 0;
+	}
 	/* Some readers take 053 for an octal number. */
 	if (digits == 0 || text[digits] != '\0' || (text[0] == '0' && digits > 1))
 		return refuse(p, text, "is not a whole number without leading zeros");
 	for (size_t i = 0; i < digits && v <= k->max; i++)
-		v = v * 10 + (uint32_t)(text[i] - '0');
+		v = v * 10 + (uint64_t)(text[i] - '0');
 	if (v < k->min || v > k->max)
-		return key_fail(p, "%.80s is outside %u..%u", text, k->min, k->max);
-	*to = (uint16_t)v;
+		return key_fail(p, "%.80s is outside %u..%u", text, (unsigned)k->min, (unsigned)k->max);
+	store_number(k, to, (uint32_t)v);
 	return 0;
+}
+
+static void
+show_number(const struct key *k, uint32_t v, char out[KEY_TEXT_MAX])
+{
+	if (v == 0 && k->text != NULL)
+		text_make(out, KEY_TEXT_MAX, "%s", k->text);
+	else
+		text_make(out, KEY_TEXT_MAX, "%u", (unsigned)v);
 }
 
 static int
@@ -207,7 +235,7 @@ key_show(const struct key *k, const void *base, size_t i, char out[KEY_TEXT_MAX]
 
 	switch (k->type) {
 	case KEY_NUMBER:
-		text_make(out, KEY_TEXT_MAX, "%u", *(const uint16_t *)from);
+		show_number(k, load_number(k, from), out);
 		break;
 	case KEY_WORD:
 		show_word(k, *(const uint8_t *)from, out);
@@ -255,7 +283,7 @@ key_put(const struct key *k, void *base, const char *text, const struct place *p
 	char added[KEY_TEXT_MAX], other[KEY_TEXT_MAX];
 
 	if (k->count != 0 && n == k->max)
-		return key_fail(p, "takes at most %u entries", k->max);
+		return key_fail(p, "takes at most %u entries", (unsigned)k->max);
 	if (put_value(k, (char *)base + k->at + n * k->size, text, p) == -1)
 		return -1;
 	if (k->count == 0)
@@ -296,7 +324,7 @@ key_preset(const struct key *k, void *base)
 	void *to = (char *)base + k->at;
 
 	if (k->type == KEY_NUMBER)
-		*(uint16_t *)to = k->number;
+		store_number(k, to, k->number);
 	else if (k->type == KEY_WORD)
 		*(uint8_t *)to = (uint8_t)k->number;
 	else

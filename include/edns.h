@@ -27,12 +27,14 @@ enum edns_option {
 enum edns_ede {
 	EDE_NONE = -1,
 	EDE_OTHER = 0,
+	EDE_STALE = 3,
 	EDE_DNSSEC_BOGUS = 6,  /* from here ... */
 	EDE_NSEC_MISSING = 12, /* ... to here: signatures do not hold */
 	EDE_NOT_READY = 14,
 	EDE_BLOCKED = 15,  /* from here ... */
 	EDE_FILTERED = 17, /* ... to here: a name is kept from users */
 	EDE_PROHIBITED = 18,
+	EDE_STALE_NXDOMAIN = 19,
 	EDE_NOT_SUPPORTED = 21,
 	EDE_NO_REACHABLE_AUTHORITY = 22,
 	EDE_NETWORK_ERROR = 23
@@ -50,6 +52,14 @@ struct edns_facts {
 	bool keepalive;		      /* edns-tcp-keepalive was there */
 	bool is_signed;		      /* TSIG or SIG(0) is the last record */
 };
+
+/* Whether there is nothing in a query of len octets but a question, and an OPT without a client's subnet: its
+ * answer is one for all who ask the same. */
+static inline bool
+edns_is_plain(const struct edns_facts *f, size_t len)
+{
+	return !f->is_signed && f->ecs_len == 0 && (size_t)f->question_end + f->opt_len == len;
+}
 
 enum edns_verdict {
 	EDNS_FORWARD, /* worth passing on */
@@ -92,6 +102,7 @@ struct edns_answer {
 	bool has_keepalive;	      /* with a timeout: */
 	uint16_t keepalive;	      /* in units of 100 ms (RFC 7828 section 3.1) */
 	bool has_padding;	      /* RFC 7830, perhaps of no octets */
+	uint8_t scope;		      /* of its client subnet: for some clients only, when above 0 */
 	int ede;		      /* its first Extended DNS Error (RFC 8914); EDE_NONE = none */
 	bool tail_names;	      /* names behind the OPT may point at what moves when it is taken out */
 	size_t end;		      /* offset behind the last record */
@@ -110,6 +121,7 @@ struct edns_reply {
 	size_t limit;	   /* largest reply, >= 512 */
 	uint16_t udp_size; /* what our OPT announces */
 	int keepalive;	   /* edns-tcp-keepalive to say, in units of 100 ms; -1 = none */
+	uint16_t ede;	   /* of an answer: an Extended DNS Error to say beside the upstream's; 0 = none */
 };
 
 /* Makes the client's answer from an upstream's one that edns_read_answer() took: ID as asked;

@@ -15,6 +15,7 @@
 
 #include "addr.h"
 #include "bounds.h"
+#include "kept.h"
 #include "listener.h"
 #include "pool.h"
 #include "query.h"
@@ -23,10 +24,14 @@
 struct proxy_counters {
 	uint64_t dropped;   /* no query at all: too short, or a response */
 	uint64_t asked;	    /* all others */
-	uint64_t answered;  /* with what an upstream said */
+	uint64_t answered;  /* with what an upstream said: */
+	uint64_t cached;    /* before */
+	uint64_t stale;	    /* long before, since none says it now */
 	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room */
 	uint64_t failed;    /* SERVFAIL: no upstream answered in time */
-	uint64_t gone;	    /* the client left before its answer came */
+	uint64_t gone;	    /* the client left before its answer came, or there was none */
+	uint64_t refreshed; /* asked by ourselves, before an answer in the cache expires; then gone */
+	uint64_t joined;    /* asked what was on its way already: one question upstream for both */
 	uint64_t again;	    /* sent once more, for whatever reason: */
 	uint64_t hedged;    /* its upstream took long */
 	uint64_t soured;    /* answered SERVFAIL or REFUSED, and so asked of another */
@@ -38,6 +43,7 @@ struct proxy_settings {
 	const struct prefix *allow; /* who is answered; stays with the proxy */
 	size_t allows;
 	enum pool_policy policy;
+	bool prefetch;
 	bool log_queries;
 };
 
@@ -46,6 +52,8 @@ struct proxy {
 	struct proxy_counters count;
 	struct query_table table;
 	struct pool pool;
+	struct kept kept;	/* .cache may be set up behind proxy_init() */
+	struct listener nobody; /* who asks when no client does */
 	struct upstream *up[UPSTREAMS_MAX];
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
 	uint8_t refusals[UPSTREAMS_MAX];     /* questions in a row it answered only without OPT */

@@ -351,6 +351,8 @@ read_answer_opt(const uint8_t *msg, struct edns_answer *a)
 			a->keepalive = get16(msg + o.at + OPTION_HEADER);
 		}
 		a->has_padding |= o.code == EDNS_PADDING;
+		if (o.code == EDNS_ECS && o.len >= OPTION_HEADER + 4)
+			a->scope = msg[o.at + OPTION_HEADER + 3];
 		if (o.code == EDNS_EDE && o.len >= OPTION_HEADER + 2 && a->ede == EDE_NONE)
 			a->ede = get16(msg + o.at + OPTION_HEADER);
 	}
@@ -420,6 +422,7 @@ struct crossing {
 	struct option ecs; /* len 0 = none */
 	struct option ede[EDE_KEPT_MAX];
 	unsigned edes;
+	uint16_t own_ede;  /* ours; 0 = none */
 	size_t ede_octets; /* all of them together */
 };
 
@@ -509,6 +512,21 @@ answer_flags(const uint8_t *msg, const struct edns_answer *a, const uint8_t *que
 	return (uint16_t)flags;
 }
 
+/* Appends an Extended DNS Error of our own. */
+static uint8_t *
+put_ede(uint8_t *p, enum edns_ede ede, const char *text)
+{
+	uint8_t data[2 + EDE_TEXT_MAX];
+	size_t len = 0;
+
+	put16(data, (uint16_t)ede);
+	while (text != NULL && len < EDE_TEXT_MAX && text[len] != '\0')
+		len++;
+	if (len != 0)
+		memcpy(data + 2, text, len);
+	return put_option(p, EDNS_EDE, data, 2 + len);
+}
+
 /* Appends the client's OPT to out[0..at).  Returns the length. */
 static size_t
 put_answer_opt(uint8_t *out, size_t at, const uint8_t *msg, const struct edns_answer *a,
@@ -521,6 +539,8 @@ put_answer_opt(uint8_t *out, size_t at, const uint8_t *msg, const struct edns_an
 		p = put_keepalive(p, r->keepalive);
 	for (unsigned i = 0; i < c->edes; i++)
 		p = copy_option(p, msg, &c->ede[i]);
+	if (c->own_ede != 0)
+		p = put_ede(p, (enum edns_ede)c->own_ede, NULL);
 	return end_opt(out, at, p);
 }
 
@@ -542,6 +562,8 @@ edns_make_answer(uint8_t *out, const uint8_t *msg, size_t len, const struct edns
 	flags = answer_flags(msg, a, query, f);
 	if (f->has_opt) {
 		pick_options(&c, msg, a, f->ecs_len != 0);
+		c.own_ede = r->ede;
+		c.ede_octets += r->ede != 0 ? OPTION_HEADER + 2 : 0;
 		opt = OPT_FIXED + c.ecs.len + (r->keepalive >= 0 ? OPTION_HEADER + 2 : 0);
 	}
 	if (f->is_signed || whole + opt + c.ede_octets > limit)
@@ -551,25 +573,10 @@ edns_make_answer(uint8_t *out, const uint8_t *msg, size_t len, const struct edns
 	else
 		n = copy_answer(out, msg, a, query, f);
 	if (n + opt + c.ede_octets > limit)
-		c.edes = 0;
+		c.edes = c.own_ede = 0;
 	dns_set_id(out, r->id);
 	dns_set_flags(out, flags);
 	return f->has_opt ? put_answer_opt(out, n, msg, a, &c, f, r) : n;
-}
-
-/* Appends an Extended DNS Error of our own. */
-static uint8_t *
-put_ede(uint8_t *p, enum edns_ede ede, const char *text)
-{
-	uint8_t data[2 + EDE_TEXT_MAX];
-	size_t len = 0;
-
-	put16(data, (uint16_t)ede);
-	while (text != NULL && len < EDE_TEXT_MAX && text[len] != '\0')
-		len++;
-	if (len != 0)
-		memcpy(data + 2, text, len);
-	return put_option(p, EDNS_EDE, data, 2 + len);
 }
 
 size_t

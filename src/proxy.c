@@ -17,6 +17,8 @@ proxy_init(struct proxy *p, const struct proxy_settings *set, void *block, uint3
 	p->set = *set;
 	query_init(&p->table, block, slots, fill);
 	pool_init(&p->pool, set->policy);
+	p->nobody.name = "refresh";
+	p->nobody.keepalive = -1;
 }
 
 void
@@ -100,7 +102,7 @@ finish(struct proxy *p, struct query *q, enum outcome outcome, size_t len, const
 {
 	char word[DNS_RCODE_TEXT_MAX];
 
-	if (outcome == GONE) {
+	if (outcome == GONE || q->origin.via == &p->nobody) {
 		p->count.gone++;
 	} else {
 		if (p->set.log_queries)
@@ -124,26 +126,57 @@ trouble_of(const struct proxy *p, const struct query *q, enum edns_ede *ede)
 	return "no upstream answered in time";
 }
 
+/* Whether the client can be given what was true a while ago (RFC 8767); then it has been. */
+static bool
+give_stale(struct proxy *p, struct query *q, uint64_t now)
+{
+	struct cache_hit hit;
+	size_t n = kept_answer(&p->kept, p->out, q->msg, q->len, &q->facts,
+			       how_to_reply(&q->origin, &q->facts, q->msg), &hit, now);
+
+	if (n == 0)
+		return false;
+	p->count.stale += hit.state == CACHE_STALE;
+	finish(p, q, ANSWERED, n, "cache, stale", now);
+	return true;
+}
+
 /* The client's deadline is near, or nobody is left to ask.  What an upstream said of the question itself
  * tells more than that others could not be asked. */
 static void
 fail(struct proxy *p, struct query *q, uint64_t now)
 {
 	struct edns_reply r = how_to_reply(&q->origin, &q->facts, q->msg);
+	const struct query *leader = query_leader(&p->table, q);
 	enum dns_rcode rcode = DNS_SERVFAIL;
 	enum outcome outcome = FAILED;
 	enum edns_ede ede;
-	const char *why = trouble_of(p, q, &ede), *text = why;
+	const char *why = trouble_of(p, leader, &ede), *text = why;
 	size_t len;
 
-	if (q->soured != 0) {
-		rcode = (enum dns_rcode)q->sour_rcode;
-		ede = (enum edns_ede)q->sour_ede;
+	kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
+	if (give_stale(p, q, now))
+		return;
+	if (leader->soured != 0) {
+		rcode = (enum dns_rcode)leader->sour_rcode;
+		ede = (enum edns_ede)leader->sour_ede;
 		text = NULL;
 		outcome = ANSWERED;
 	}
 	len = edns_make_error(p->out, q->msg, q->len, &q->facts, rcode, ede, text, &r);
 	finish(p, q, outcome, len, why, now);
+}
+
+/* Nobody is left to ask, for its twins as little. */
+static void
+fail_all(struct proxy *p, struct query *q, uint64_t now)
+{
+	bool more;
+
+	do {
+		more = query_has_twins(q);
+		fail(p, q, now);
+	} while (more);
 }
 
 /* ---- Asking upstreams ----------------------------------------------------------------------- */
@@ -277,7 +310,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	if (best <= UPSTREAM_SOON)
 		return;
 	if ((q->soured != 0 && best == UPSTREAM_DOWN) || q->tries >= tries_max(p)) {
-		fail(p, q, now);
+		fail_all(p, q, now);
 		return;
 	}
 	query_watch(&p->table, q, QUERY_WATCH_WAITING, now);
@@ -308,6 +341,51 @@ allowed(const struct proxy *p, const struct addr *peer)
 	return false;
 }
 
+/* Asks for its own sake what a client has asked: the answer in the cache ends soon. */
+static void
+refresh(struct proxy *p, const uint8_t *msg, size_t len, const struct edns_facts *f, uint64_t now)
+{
+	struct origin nobody = {.via = &p->nobody, .max = UDP_SIZE_MIN};
+	struct query *q;
+
+	/* Clients come first where there is little room. */
+	if (p->table.open >= p->table.slots / 2)
+		return;
+	q = query_open(&p->table, &nobody, msg, len, f, now);
+	if (q == NULL)
+		return;
+	p->count.asked++;
+	p->count.refreshed++;
+	if (q->state == QUERY_TWIN)
+		finish(p, q, GONE, 0, NULL, now);
+	else
+		find_upstream(p, q, 0, now);
+}
+
+/* Whether the cache has an answer that is good enough; then the client has it.  *brief: there is one that
+ * will do if none comes soon. */
+static bool
+answer_kept(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len,
+	    const struct edns_facts *f, bool *brief, uint64_t now)
+{
+	struct cache_hit hit;
+	char word[DNS_RCODE_TEXT_MAX];
+	size_t n = kept_answer(&p->kept, p->out, msg, len, f, how_to_reply(from, f, msg), &hit, now);
+
+	*brief = n > 0 && hit.state == CACHE_STALE;
+	if (n == 0 || (*brief && !hit.held))
+		return false;
+	p->count.cached += hit.state == CACHE_FRESH;
+	p->count.stale += hit.state == CACHE_STALE;
+	if (p->set.log_queries)
+		log_outcome(from, msg, f, dns_rcode_text(word, dns_rcode(p->out)), dns_ancount(p->out), "cache",
+			    0);
+	reply(p, from, p->out, n, ANSWERED);
+	if (hit.prefetch && p->set.prefetch)
+		refresh(p, msg, len, f, now);
+	return true;
+}
+
 bool
 proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, uint64_t now)
 {
@@ -316,6 +394,7 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 	enum edns_ede ede = EDE_NONE;
 	enum edns_verdict verdict = edns_read_query(msg, len, &facts, &rcode, &ede);
 	struct query *q;
+	bool brief;
 
 	if (verdict == EDNS_DROP) {
 		p->count.dropped++;
@@ -330,9 +409,17 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		refuse(p, from, msg, len, &facts, rcode, ede, NULL);
 		return true;
 	}
+	if (answer_kept(p, from, msg, len, &facts, &brief, now))
+		return true;
 	q = query_open(&p->table, from, msg, len, &facts, now);
 	if (q == NULL) {
 		refuse(p, from, msg, len, &facts, DNS_SERVFAIL, EDE_OTHER, "too many queries on their way");
+		return true;
+	}
+	if (brief)
+		query_make_brief(&p->table, q);
+	if (q->state == QUERY_TWIN) {
+		p->count.joined++;
 		return true;
 	}
 	pool_asked(&p->pool);
@@ -350,13 +437,12 @@ same_origin(const struct origin *a, const struct origin *b)
 void
 proxy_forget(struct proxy *p, const struct origin *gone)
 {
-	struct query *q, *next;
+	struct query *q;
 
-	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
-		next = query_next(&p->table, q);
+	query_walk(&p->table, QUERY_LIST_OPEN);
+	while ((q = query_walked(&p->table)) != NULL)
 		if (same_origin(&q->origin, gone))
 			finish(p, q, GONE, 0, NULL, 0);
-	}
 }
 
 /* ---- News from upstreams -------------------------------------------------------------------- */
@@ -464,8 +550,11 @@ give_answer(struct proxy *p, struct query *q, const struct upstream *up, const u
 	    const struct edns_answer *a, uint64_t now)
 {
 	struct edns_reply r = how_to_reply(&q->origin, &q->facts, q->msg);
-	size_t n = edns_make_answer(p->out, msg, len, a, q->msg, &q->facts, &r);
+	size_t n;
 
+	if (is_sour(a) && give_stale(p, q, now))
+		return;
+	n = edns_make_answer(p->out, msg, len, a, q->msg, &q->facts, &r);
 	if (n == 0) {
 		n = edns_make_error(p->out, q->msg, q->len, &q->facts, DNS_SERVFAIL, EDE_OTHER,
 				    "the upstream's answer cannot be passed on", &r);
@@ -499,6 +588,20 @@ note_time(struct proxy *p, const struct query *q, struct upstream *up, uint64_t 
 	up->doubt_ms = pool_doubt_ms(&p->pool, up->index);
 }
 
+/* One answer, for each its own ID, spelling, size limit and OPT. */
+static void
+give_all(struct proxy *p, struct query *q, const struct upstream *up, const uint8_t *msg, size_t len,
+	 const struct edns_answer *a, uint64_t now)
+{
+	bool more;
+
+	kept_put(&p->kept, q->msg, q->len, &q->facts, msg, len, a, now);
+	do {
+		more = query_has_twins(q);
+		give_answer(p, q, up, msg, len, a, now);
+	} while (more);
+}
+
 void
 proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t len, uint64_t now)
 {
@@ -517,6 +620,9 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 	note_time(p, q, up, now);
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
+		/* Its client had no patience, or only a stale answer; the next one will be glad of it. */
+		if (q->msg == q->small && answers_question(q, msg, &a))
+			kept_put(&p->kept, q->msg, q->len, &q->facts, msg, len, &a, now);
 		if (q->asked == 0)
 			query_free(&p->table, q);
 		return;
@@ -526,8 +632,9 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		return;
 	}
 	learn(p, q, up, &a, now);
-	if (!is_sour(&a) || !ask_another(p, q, up, &a, now))
-		give_answer(p, q, up, msg, len, &a, now);
+	if (is_sour(&a) && ask_another(p, q, up, &a, now))
+		return;
+	give_all(p, q, up, msg, len, &a, now);
 }
 
 /* Who hopes for up is sent to it; who hopes for nobody is offered to all.  Returns false when up takes no
@@ -554,22 +661,22 @@ retry(struct proxy *p, struct query *q, struct upstream *up, uint64_t now)
 void
 proxy_ready(struct proxy *p, struct upstream *up, uint64_t now)
 {
-	struct query *q, *next;
+	struct query *q;
 
 	pool_doubt(&p->pool, up->index, false);
-	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
-		next = query_next(&p->table, q);
-		if (!retry(p, q, up, now))
-			return;
-	}
+	query_walk(&p->table, QUERY_LIST_OPEN);
+	while ((q = query_walked(&p->table)) != NULL && retry(p, q, up, now))
+		;
 }
 
 void
 proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now)
 {
+	struct query *q;
+
 	pool_doubt(&p->pool, up->index, true);
-	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL;
-	     q = query_next(&p->table, q)) {
+	query_walk(&p->table, QUERY_LIST_OPEN);
+	while ((q = query_walked(&p->table)) != NULL) {
 		if ((q->asked & bit(up)) == 0)
 			continue;
 		if (!in_good_hands(p, q) && press(p, q, q->asked | q->soured, now) == UPSTREAM_TAKEN)
@@ -582,7 +689,10 @@ proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now)
 void
 proxy_kept(struct proxy *p, const struct upstream *up)
 {
-	for (struct query *q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = query_next(&p->table, q))
+	struct query *q;
+
+	query_walk(&p->table, QUERY_LIST_OPEN);
+	while ((q = query_walked(&p->table)) != NULL)
 		if ((q->asked & bit(up)) != 0)
 			q->hoped = (uint16_t)(q->hoped & ~bit(up));
 }
@@ -606,18 +716,17 @@ lose(struct proxy *p, struct query *q, const struct upstream *up, uint64_t now)
 void
 proxy_lost(struct proxy *p, struct upstream *up, uint64_t now)
 {
-	struct query *q, *next;
+	struct query *q;
 
-	for (q = query_first(&p->table, QUERY_LIST_SPENT); q != NULL; q = next) {
-		next = query_next(&p->table, q);
+	query_walk(&p->table, QUERY_LIST_SPENT);
+	while ((q = query_walked(&p->table)) != NULL) {
 		q->asked = (uint16_t)(q->asked & ~bit(up));
 		if (q->asked == 0)
 			query_free(&p->table, q);
 	}
-	for (q = query_first(&p->table, QUERY_LIST_OPEN); q != NULL; q = next) {
-		next = query_next(&p->table, q);
+	query_walk(&p->table, QUERY_LIST_OPEN);
+	while ((q = query_walked(&p->table)) != NULL)
 		lose(p, q, up, now);
-	}
 	pool_doubt(&p->pool, up->index, false); /* it has no questions to be silent about */
 }
 
@@ -663,10 +772,13 @@ forlorn(const struct proxy *p)
 uint64_t
 proxy_deadline(const struct proxy *p)
 {
-	const struct query *q = query_first(&p->table, QUERY_LIST_OPEN);
+	const struct query *q = query_oldest(&p->table, QUERY_LIST_OPEN);
+	const struct query *brief = query_oldest(&p->table, QUERY_LIST_BRIEF);
 	uint64_t first = q != NULL ? q->opened_ms + QUERY_TIMEOUT_MS : UINT64_MAX;
 
-	for (unsigned watch = 0; watch < QUERY_WATCHES && q != NULL; watch++) {
+	if (brief != NULL && brief->opened_ms + QUERY_BRIEF_MS < first)
+		first = brief->opened_ms + QUERY_BRIEF_MS;
+	for (unsigned watch = 0; watch < QUERY_WATCHES && first != UINT64_MAX; watch++) {
 		const struct query *w = query_watched(&p->table, watch);
 
 		if (w != NULL && w->watch_ms + patience(p, watch) < first)
@@ -682,7 +794,9 @@ proxy_tick(struct proxy *p, uint64_t now)
 {
 	struct query *q;
 
-	while ((q = query_first(&p->table, QUERY_LIST_OPEN)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
+	while ((q = query_oldest(&p->table, QUERY_LIST_OPEN)) != NULL && q->opened_ms + QUERY_TIMEOUT_MS <= now)
+		fail(p, q, now);
+	while ((q = query_oldest(&p->table, QUERY_LIST_BRIEF)) != NULL && q->opened_ms + QUERY_BRIEF_MS <= now)
 		fail(p, q, now);
 	for (unsigned watch = 0; watch < QUERY_WATCHES; watch++)
 		while ((q = query_watched(&p->table, watch)) != NULL &&

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "query.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -25,7 +26,7 @@ chains_for(uint32_t slots)
 size_t
 query_memory(uint32_t slots)
 {
-	return padded(slots * sizeof(struct query)) + padded(chains_for(slots) * sizeof(uint16_t)) +
+	return padded(slots * sizeof(struct query)) + 2 * padded(chains_for(slots) * sizeof(uint16_t)) +
 	       (size_t)QUERIES_LONG * QUERY_MSG_MAX;
 }
 
@@ -38,8 +39,10 @@ query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void 
 	t->slot = (struct query *)block;
 	t->slots = (uint16_t)slots;
 	p += padded(slots * sizeof(struct query));
-	t->chain = (uint16_t *)(void *)p;
+	t->ids = (uint16_t *)(void *)p;
 	t->chain_mask = (uint16_t)(chains_for(slots) - 1);
+	p += padded(chains_for(slots) * sizeof(uint16_t));
+	t->alike = (uint16_t *)(void *)p;
 	p += padded(chains_for(slots) * sizeof(uint16_t));
 	t->place = (uint8_t(*)[QUERY_MSG_MAX])p;
 	t->fill = fill;
@@ -47,11 +50,9 @@ query_init(struct query_table *t, void *block, uint32_t slots, int (*fill)(void 
 		t->seed = 0; /* then there are no IDs, and no queries, either */
 
 	t->free = QUERY_NONE;
-	memset(t->chain, 0xff, chains_for(slots) * sizeof(uint16_t));
-	memset(t->first, 0xff, sizeof(t->first));
-	memset(t->last, 0xff, sizeof(t->last));
-	memset(t->first_watched, 0xff, sizeof(t->first_watched));
-	memset(t->last_watched, 0xff, sizeof(t->last_watched));
+	memset(t->ids, 0xff, (size_t)((uint8_t *)t->place - (uint8_t *)t->ids));
+	memset(t->list, 0xff, sizeof(t->list));
+	memset(t->watched, 0xff, sizeof(t->watched));
 	for (uint16_t i = 0; i < QUERIES_LONG; i++)
 		t->free_place[t->free_places++] = i;
 }
@@ -62,53 +63,91 @@ index_of(const struct query_table *t, const struct query *q)
 	return (uint16_t)(q - t->slot);
 }
 
+/* ---- Lists and chains ----------------------------------------------------------------------- */
+
+/* Where a query's links are. */
+enum links { BY_AGE = offsetof(struct query, by_age), BY_WATCH = offsetof(struct query, by_watch) };
+
+static struct query_links *
+links_of(struct query_table *t, uint16_t i, enum links kind)
+{
+	return (struct query_links *)(void *)((uint8_t *)&t->slot[i] + kind);
+}
+
+/* Behind prev; QUERY_NONE = as the first. */
+static void
+link_in(struct query_table *t, struct query_ends *ends, enum links kind, uint16_t i, uint16_t prev)
+{
+	struct query_links *l = links_of(t, i, kind);
+	uint16_t *next = prev == QUERY_NONE ? &ends->first : &links_of(t, prev, kind)->next;
+
+	l->prev = prev;
+	l->next = *next;
+	*next = i;
+	*(l->next == QUERY_NONE ? &ends->last : &links_of(t, l->next, kind)->prev) = i;
+}
+
+static void
+link_out(struct query_table *t, struct query_ends *ends, enum links kind, uint16_t i)
+{
+	const struct query_links *l = links_of(t, i, kind);
+
+	*(l->prev == QUERY_NONE ? &ends->first : &links_of(t, l->prev, kind)->next) = l->next;
+	*(l->next == QUERY_NONE ? &ends->last : &links_of(t, l->next, kind)->prev) = l->prev;
+}
+
 static enum query_list
 list_of(const struct query *q)
 {
-	return q->state == QUERY_SPENT ? QUERY_LIST_SPENT : QUERY_LIST_OPEN;
+	if (q->state == QUERY_SPENT)
+		return QUERY_LIST_SPENT;
+	return q->brief ? QUERY_LIST_BRIEF : QUERY_LIST_OPEN;
+}
+
+/* The one behind q; BRIEF follows OPEN. */
+static uint16_t
+next_of(const struct query_table *t, const struct query *q)
+{
+	if (q->by_age.next != QUERY_NONE || list_of(q) != QUERY_LIST_OPEN)
+		return q->by_age.next;
+	return t->list[QUERY_LIST_BRIEF].first;
+}
+
+static void
+count_in(struct query_table *t, const struct query *q, int by)
+{
+	if (q->state == QUERY_SPENT) {
+		t->spent = (uint16_t)(t->spent + by);
+	} else {
+		t->open = (uint16_t)(t->open + by);
+		t->held[q->bucket] = (uint16_t)(t->held[q->bucket] + by);
+	}
+}
+
+/* Onto its list: there it is as old as prev, which is just behind it. */
+static void
+put_behind(struct query_table *t, struct query *q, uint16_t prev)
+{
+	link_in(t, &t->list[list_of(q)], BY_AGE, index_of(t, q), prev);
+	count_in(t, q, 1);
 }
 
 static void
 append(struct query_table *t, struct query *q)
 {
-	enum query_list list = list_of(q);
-	uint16_t i = index_of(t, q);
-
-	q->next = QUERY_NONE;
-	q->prev = t->last[list];
-	if (q->prev == QUERY_NONE)
-		t->first[list] = i;
-	else
-		t->slot[q->prev].next = i;
-	t->last[list] = i;
-	if (list == QUERY_LIST_SPENT) {
-		t->spent++;
-	} else {
-		t->open++;
-		t->held[q->bucket]++;
-	}
+	put_behind(t, q, t->list[list_of(q)].last);
 }
 
 static void
 take_off(struct query_table *t, struct query *q)
 {
-	enum query_list list = list_of(q);
-
-	if (q->prev == QUERY_NONE)
-		t->first[list] = q->next;
-	else
-		t->slot[q->prev].next = q->next;
-	if (q->next == QUERY_NONE)
-		t->last[list] = q->prev;
-	else
-		t->slot[q->next].prev = q->prev;
-	if (list == QUERY_LIST_SPENT) {
-		t->spent--;
-	} else {
-		t->open--;
-		t->held[q->bucket]--;
-	}
+	if (t->walk == index_of(t, q))
+		t->walk = next_of(t, q);
+	link_out(t, &t->list[list_of(q)], BY_AGE, index_of(t, q));
+	count_in(t, q, -1);
 }
+
+/* ---- Opening -------------------------------------------------------------------------------- */
 
 /* A random ID that no query of the table has.  At most a quarter of all IDs is taken, so a few
  * draws do; the bound only keeps a broken source from holding us up. */
@@ -129,16 +168,20 @@ draw_id(struct query_table *t, uint16_t *id)
 	return -1;
 }
 
-/* FNV-1a over what tells clients apart. */
+/* FNV-1a from h on, over octets with some bits set.  A different h ends as a different hash. */
+static uint32_t
+hash(const struct query_table *t, uint32_t h, const uint8_t *p, size_t len, unsigned set)
+{
+	h ^= t->seed;
+	for (; len > 0; len--)
+		h = (h ^ (*p++ | set)) * 16777619u;
+	return h ^ h >> 16;
+}
+
 static uint8_t
 bucket_of(const struct query_table *t, const struct addr *peer)
 {
-	uint32_t h = t->seed ^ 2166136261u;
-	size_t octets = addr_client_octets(peer);
-
-	for (size_t i = 0; i < octets; i++)
-		h = (h ^ peer->ip[i]) * 16777619u;
-	return (uint8_t)((h ^ h >> 16) % ORIGIN_BUCKETS);
+	return (uint8_t)(hash(t, 0, peer->ip, addr_client_octets(peer), 0) % ORIGIN_BUCKETS);
 }
 
 /* Whether this client may have one more, or one more long one. */
@@ -151,24 +194,75 @@ is_fair(const struct query_table *t, uint8_t bucket, size_t len)
 	       t->held_long[bucket] < QUERIES_SHARE(QUERIES_LONG);
 }
 
-static void
-hash_in(struct query_table *t, struct query *q)
-{
-	uint16_t *head = &t->chain[q->id & t->chain_mask];
+/* ---- Twins ---------------------------------------------------------------------------------- */
 
-	q->next_same = *head;
+/* A hash of what twins have in common, whatever the case of letters; 0 for a query that can have none. */
+static uint32_t
+alike_of(const struct query_table *t, const uint8_t *msg, size_t len, const struct edns_facts *f)
+{
+	if (!edns_is_plain(f, len))
+		return 0;
+	return hash(t, dns_flags(msg) | (uint32_t)f->dnssec_ok << 16, msg + DNS_HEADER,
+		    f->question_end - DNS_HEADER, 'a' - 'A');
+}
+
+/* Of two that ask the same question with other flags or another DO, the hashes differ. */
+static struct query *
+find_leader(const struct query_table *t, uint32_t alike, const uint8_t *msg, const struct edns_facts *f,
+	    uint64_t now)
+{
+	uint16_t i = t->alike[alike & t->chain_mask];
+
+	for (; i != QUERY_NONE; i = t->slot[i].next_alike) {
+		struct query *q = &t->slot[i];
+
+		if (q->alike == alike && now - q->begun_ms <= QUERY_JOIN_MS &&
+		    dns_same_question(q->msg, &q->facts.question, msg, &f->question))
+			return q;
+	}
+	return NULL;
+}
+
+/* Lets it be found: by its ID, and by twins. */
+static void
+publish(struct query_table *t, struct query *q)
+{
+	uint16_t *head = &t->ids[q->id & t->chain_mask];
+
+	q->next_id = *head;
 	*head = index_of(t, q);
+	head = &t->alike[q->alike & t->chain_mask];
+	if (q->alike == 0)
+		return;
+	q->next_alike = *head;
+	*head = index_of(t, q);
+}
+
+/* No twin finds it any more. */
+static void
+withdraw(struct query_table *t, struct query *q)
+{
+	uint16_t *link = &t->alike[q->alike & t->chain_mask];
+
+	if (q->alike == 0)
+		return;
+	while (*link != index_of(t, q))
+		link = &t->slot[*link].next_alike;
+	*link = q->next_alike;
+	q->alike = 0;
 }
 
 static void
 hash_out(struct query_table *t, const struct query *q)
 {
-	uint16_t *link = &t->chain[q->id & t->chain_mask];
+	uint16_t *link = &t->ids[q->id & t->chain_mask];
 
 	while (*link != index_of(t, q))
-		link = &t->slot[*link].next_same;
-	*link = q->next_same;
+		link = &t->slot[*link].next_id;
+	*link = q->next_id;
 }
+
+/* ---- Slots ---------------------------------------------------------------------------------- */
 
 static struct query *
 take_slot(struct query_table *t)
@@ -176,7 +270,7 @@ take_slot(struct query_table *t)
 	uint16_t i = t->free;
 
 	if (i != QUERY_NONE) {
-		t->free = t->slot[i].next;
+		t->free = t->slot[i].by_age.next;
 		return &t->slot[i];
 	}
 	if (t->used < t->slots)
@@ -206,30 +300,24 @@ give_place_back(struct query_table *t, struct query *q)
 	q->long_place = QUERY_NONE;
 }
 
-static void
-give_slot_back(struct query_table *t, struct query *q)
-{
-	q->state = QUERY_FREE;
-	q->next = t->free;
-	t->free = index_of(t, q);
-}
-
 struct query *
 query_open(struct query_table *t, const struct origin *origin, const uint8_t *msg, size_t len,
 	   const struct edns_facts *facts, uint64_t now)
 {
 	uint8_t bucket = bucket_of(t, &origin->peer);
-	struct query *q;
-	uint16_t id;
+	uint32_t alike = alike_of(t, msg, len, facts);
+	struct query *q, *leader = find_leader(t, alike, msg, facts, now);
+	uint16_t id = 0;
 
 	if (len > QUERY_MSG_MAX || (len > QUERY_SHORT && t->free_places == 0) || !is_fair(t, bucket, len) ||
-	    draw_id(t, &id) == -1)
+	    (leader == NULL && draw_id(t, &id) == -1))
 		return NULL;
 	if (t->open + t->spent == t->slots && t->spent > 0)
-		query_free(t, &t->slot[t->first[QUERY_LIST_SPENT]]);
+		query_free(t, &t->slot[t->list[QUERY_LIST_SPENT].first]);
 	q = take_slot(t);
 	if (q == NULL)
 		return NULL;
+	memset(q, 0, offsetof(struct query, origin));
 	q->bucket = bucket;
 	q->msg = take_place(t, q, len);
 	memcpy(q->msg, msg, len);
@@ -237,13 +325,20 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q->id = id;
 	q->origin = *origin;
 	q->facts = *facts;
-	q->opened_ms = now;
-	q->asked = q->hoped = q->soured = q->bare = q->refused = q->tried = q->last = 0;
-	q->sent = q->tries = 0;
+	q->opened_ms = q->begun_ms = now;
 	q->watch = QUERY_UNWATCHED;
+	q->brief = false;
+	q->twins.first = q->twins.last = QUERY_NONE;
+	q->alike = alike;
 	q->state = QUERY_WAITING;
-	hash_in(t, q);
 	append(t, q);
+	if (leader == NULL) {
+		publish(t, q);
+		return q;
+	}
+	q->state = QUERY_TWIN;
+	q->leader = index_of(t, leader);
+	link_in(t, &leader->twins, BY_WATCH, index_of(t, q), leader->twins.last);
 	return q;
 }
 
@@ -252,47 +347,60 @@ query_unwatch(struct query_table *t, struct query *q)
 {
 	if (q->watch == QUERY_UNWATCHED)
 		return;
-	if (q->prev_watched == QUERY_NONE)
-		t->first_watched[q->watch] = q->next_watched;
-	else
-		t->slot[q->prev_watched].next_watched = q->next_watched;
-	if (q->next_watched == QUERY_NONE)
-		t->last_watched[q->watch] = q->prev_watched;
-	else
-		t->slot[q->next_watched].prev_watched = q->prev_watched;
+	link_out(t, &t->watched[q->watch], BY_WATCH, index_of(t, q));
 	q->watch = QUERY_UNWATCHED;
 }
 
 void
 query_watch(struct query_table *t, struct query *q, unsigned watch, uint64_t now)
 {
-	uint16_t i = index_of(t, q);
-
 	query_unwatch(t, q);
 	q->watch = (uint8_t)watch;
 	q->watch_ms = now;
-	q->next_watched = QUERY_NONE;
-	q->prev_watched = t->last_watched[watch];
-	if (q->prev_watched == QUERY_NONE)
-		t->first_watched[watch] = i;
-	else
-		t->slot[q->prev_watched].next_watched = i;
-	t->last_watched[watch] = i;
+	link_in(t, &t->watched[watch], BY_WATCH, index_of(t, q), t->watched[watch].last);
+}
+
+static struct query *
+at(const struct query_table *t, uint16_t i)
+{
+	return i != QUERY_NONE ? &t->slot[i] : NULL;
 }
 
 struct query *
 query_watched(const struct query_table *t, unsigned watch)
 {
-	return t->first_watched[watch] == QUERY_NONE ? NULL : &t->slot[t->first_watched[watch]];
+	return at(t, t->watched[watch].first);
+}
+
+/* q's client goes, and that of a twin takes its place. */
+static void
+bequeath(struct query_table *t, struct query *q)
+{
+	struct query *heir = &t->slot[q->twins.first];
+	const size_t from = offsetof(struct query, origin);
+
+	take_off(t, q);
+	give_place_back(t, q);
+	memcpy((uint8_t *)q + from, (uint8_t *)heir + from, sizeof(*q) - from);
+	if (q->long_place == QUERY_NONE)
+		q->msg = q->small;
+	heir->long_place = QUERY_NONE;
+	put_behind(t, q, index_of(t, heir));
+	query_free(t, heir);
 }
 
 void
 query_end(struct query_table *t, struct query *q)
 {
+	if (query_has_twins(q)) {
+		bequeath(t, q);
+		return;
+	}
 	if (q->asked == 0) {
 		query_free(t, q);
 		return;
 	}
+	withdraw(t, q);
 	query_unwatch(t, q);
 	take_off(t, q);
 	give_place_back(t, q);
@@ -303,31 +411,78 @@ query_end(struct query_table *t, struct query *q)
 void
 query_free(struct query_table *t, struct query *q)
 {
-	query_unwatch(t, q);
+	if (q->state == QUERY_TWIN) {
+		link_out(t, &t->slot[q->leader].twins, BY_WATCH, index_of(t, q));
+	} else {
+		withdraw(t, q);
+		query_unwatch(t, q);
+		hash_out(t, q);
+	}
 	take_off(t, q);
-	hash_out(t, q);
 	give_place_back(t, q);
-	give_slot_back(t, q);
+	q->state = QUERY_FREE;
+	q->by_age.next = t->free;
+	t->free = index_of(t, q);
+}
+
+const struct query *
+query_leader(const struct query_table *t, const struct query *q)
+{
+	return q->state == QUERY_TWIN ? &t->slot[q->leader] : q;
 }
 
 struct query *
 query_by_id(const struct query_table *t, uint16_t id)
 {
-	uint16_t i = t->chain[id & t->chain_mask];
+	uint16_t i = t->ids[id & t->chain_mask];
 
 	while (i != QUERY_NONE && t->slot[i].id != id)
-		i = t->slot[i].next_same;
-	return i != QUERY_NONE ? &t->slot[i] : NULL;
+		i = t->slot[i].next_id;
+	return at(t, i);
+}
+
+void
+query_make_brief(struct query_table *t, struct query *q)
+{
+	take_off(t, q);
+	q->brief = true;
+	append(t, q);
+}
+
+struct query *
+query_oldest(const struct query_table *t, enum query_list list)
+{
+	return at(t, t->list[list].first);
 }
 
 struct query *
 query_first(const struct query_table *t, enum query_list list)
 {
-	return t->first[list] == QUERY_NONE ? NULL : &t->slot[t->first[list]];
+	struct query *q = query_oldest(t, list);
+
+	return q == NULL && list == QUERY_LIST_OPEN ? query_oldest(t, QUERY_LIST_BRIEF) : q;
 }
 
 struct query *
 query_next(const struct query_table *t, const struct query *q)
 {
-	return q->next == QUERY_NONE ? NULL : &t->slot[q->next];
+	return at(t, next_of(t, q));
+}
+
+void
+query_walk(struct query_table *t, enum query_list list)
+{
+	const struct query *q = query_first(t, list);
+
+	t->walk = q != NULL ? index_of(t, q) : QUERY_NONE;
+}
+
+struct query *
+query_walked(struct query_table *t)
+{
+	struct query *q = at(t, t->walk);
+
+	if (q != NULL)
+		t->walk = next_of(t, q);
+	return q;
 }

@@ -295,8 +295,8 @@ def test_a_signal_ends_it_within_a_second(unkind, dnproxy, number, idle):
     program = dnproxy(server)
     clients = [program.tcp() for _ in range(20)]
     if not idle:
-        for client in clients:
-            client.send(query())
+        for count, client in enumerate(clients):
+            client.send(query(f"n{count}.example."))
         with Udp(program.address) as datagrams:
             datagrams.send(query())
         server.wait_queries(21)

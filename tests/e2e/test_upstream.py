@@ -128,7 +128,7 @@ def test_one_connection_carries_many_queries_at_once(unkind, dnproxy):
     program = dnproxy(server)
     with Udp(program.address) as client:
         for number in range(300):
-            client.send(query(id=number))
+            client.send(query(f"n{number}.example.", id=number))
         assert {client.receive().id for _ in range(300)} == set(range(300))
     assert len(server.connections) == 1
 
@@ -143,7 +143,7 @@ def test_each_query_is_one_record_with_its_length(polite):
     program, server = polite
     with Udp(program.address) as client:
         for number in range(100):
-            client.send(query("x" * (1 + number % 40) + ".example."))
+            client.send(query("x" * (1 + number % 40) + f".n{number}.example."))
         for _ in range(100):
             client.receive()
     lengths = application_records(server.connections[0])
@@ -253,7 +253,7 @@ def test_a_record_may_end_inside_an_answer(unkind, dnproxy):
             connection.send(octets[at : at + 97])
         connection.idle()
 
-    assert len(ask_many(dnproxy(unkind(straddles)), ["x.example."] * 20)) == 20
+    assert len(ask_many(dnproxy(unkind(straddles)), [f"n{n}.example." for n in range(20)])) == 20
 
 
 def test_records_of_16384_octets_are_taken(unkind, dnproxy):
@@ -269,7 +269,7 @@ def test_records_of_16384_octets_are_taken(unkind, dnproxy):
     program = dnproxy(unkind(whole_records))
     with program.tcp() as client:
         for number in range(3):
-            client.send(query("huge.example.", "TXT", id=number))
+            client.send(query(f"huge{number}.example.", "TXT", id=number))
         assert {len(client.receive().wire) for _ in range(3)} == {65535}
 
 
@@ -873,7 +873,7 @@ def test_clients_that_break_off_give_their_room_back(unkind, dnproxy):
         with program.tcp() as client:
             before = len(server.queries)
             for number in range(64):
-                client.send(query("slow.example.", id=number))
+                client.send(query(f"slow{number}.example.", id=number))
             server.wait_queries(before + 64)
             client.reset()
         time.sleep(0.05)

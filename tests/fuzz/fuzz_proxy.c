@@ -31,6 +31,8 @@ static struct question {
 	uint8_t who; /* 0 = nobody, else the client + 1 */
 	bool has_opt, is_signed;
 	uint16_t type;
+	uint32_t expects;  /* the address in its answer */
+	uint8_t first[11]; /* of its question, in its spelling; first[0] 0 = not known */
 } waits[IDS];
 static unsigned next_id;
 
@@ -54,11 +56,13 @@ on_reply(struct world_listener *l, const struct origin *to, const uint8_t *msg, 
 		return; /* not implemented */
 	LAW(edns_read_answer(msg, len, &a) == 0);
 	LAW(w->is_signed || (a.opt_len != 0) == w->has_opt);
+	if (w->first[0] != 0 && dns_qdcount(msg) == 1 && !w->is_signed)
+		LAW(memcmp(msg + DNS_HEADER, w->first, sizeof(w->first)) == 0);
 	/* An address in an answer says what it was the answer to. */
 	if (dns_ancount(msg) == 1) {
 		LAW(dns_qdcount(msg) == 1 && a.question.type == w->type);
 		LAW(dns_read_rr(msg, len, a.question.end, &rr) == 0 && rr.rdlen == 4);
-		LAW(get32(msg + rr.rdata) == w->type);
+		LAW(get32(msg + rr.rdata) == w->expects);
 	}
 }
 
@@ -77,13 +81,15 @@ ask(void)
 {
 	static const uint8_t padding[500];
 	static struct made m;
-	unsigned client = octet() % CLIENTS, shape = octet(), id = new_id();
+	unsigned who = octet(), client = who % CLIENTS, shape = octet(), id = new_id();
 	struct question *w = &waits[id];
-	unsigned type = 1 + shape / 32 * 256 + shape % 8;
+	unsigned type = 1 + shape / 32 * 256 + shape % 8, flags = DNS_RD | (who >= 128 ? DNS_CD : 0);
 
-	made_init(&m, id, DNS_RD);
+	made_init(&m, id, flags);
 	made_question(&m, shape & 1 ? "www.example" : "WWW.Example", type, 1);
 	*w = (struct question){.who = (uint8_t)(client + 1), .type = (uint16_t)type};
+	w->expects = flags << 16 | type;
+	memcpy(w->first, m.buf + DNS_HEADER, sizeof(w->first));
 	if (shape & 8) {
 		made_opt(&m, 1232, shape & 16 ? EDNS_DO : 0);
 		w->has_opt = true;
@@ -120,6 +126,7 @@ ask_raw(void)
 		waits[id].has_opt = f.has_opt;
 		waits[id].is_signed = f.is_signed;
 		waits[id].type = f.question_end > DNS_HEADER ? f.question.type : 0;
+		waits[id].expects = ((uint32_t)dns_flags(msg) & (DNS_RD | DNS_CD)) << 16 | waits[id].type;
 	}
 	if (!world_ask(listener_of(client), client, msg, len))
 		waits[id].who = 0;
@@ -189,11 +196,11 @@ answer(void)
 	s = take(up, which % world.up[up].count);
 	if (dns_read_question(s.msg, s.len, &q) == -1)
 		return;
-	made_init(&a, dns_id(s.msg), DNS_QR | DNS_RD | DNS_RA);
+	made_init(&a, dns_id(s.msg), DNS_QR | DNS_RA | (dns_flags(s.msg) & (DNS_RD | DNS_CD)));
 	made_octets(&a, s.msg + DNS_HEADER, q.end - DNS_HEADER);
 	made_count(&a, MADE_QUESTION, 1);
 	made_rr(&a, MADE_ANSWER, "12>", 1, 1, 60);
-	made_u32(&a, q.type);
+	made_u32(&a, ((uint32_t)dns_flags(s.msg) & (DNS_RD | DNS_CD)) << 16 | q.type);
 	made_rdlen(&a);
 	if (how & 16) {
 		made_opt(&a, 1232, 0);
@@ -344,7 +351,7 @@ all_are_well(void)
 	for (unsigned u = 0; u < WORLD_UPS; u++)
 		world_ready(u);
 	for (const struct query *q = query_first(t, QUERY_LIST_OPEN); q != NULL; q = query_next(t, q))
-		LAW(q->state == QUERY_SENT);
+		LAW(q->state == QUERY_SENT || q->state == QUERY_TWIN);
 }
 
 int

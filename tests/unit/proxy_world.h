@@ -192,17 +192,67 @@ world_check_watches(uint64_t deadline)
 		uint16_t prev = QUERY_NONE;
 
 		for (const struct query *q = query_watched(&p->table, watch); q != NULL;
-		     q = q->next_watched == QUERY_NONE ? NULL : &p->table.slot[q->next_watched]) {
+		     q = q->by_watch.next == QUERY_NONE ? NULL : &p->table.slot[q->by_watch.next]) {
 			LAW(++n <= p->table.open);
-			LAW(q->watch == watch && q->prev_watched == prev);
+			LAW(q->watch == watch && q->by_watch.prev == prev);
 			LAW(q->watch_ms >= before && q->watch_ms <= world.now);
 			LAW(deadline <= q->watch_ms + patience);
 			LAW((q->state == QUERY_WAITING) == (watch == QUERY_WATCH_WAITING));
 			before = q->watch_ms;
 			prev = (uint16_t)(q - p->table.slot);
 		}
-		LAW(p->table.last_watched[watch] == prev);
+		LAW(p->table.watched[watch].last == prev);
 	}
+	return n;
+}
+
+/* Whether q is in the hash chain of those that twins can join. */
+static inline bool
+world_can_be_joined(const struct query *q)
+{
+	const struct query_table *t = &world.proxy.table;
+	uint16_t i = t->alike[q->alike & t->chain_mask];
+
+	while (i != QUERY_NONE && &t->slot[i] != q)
+		i = t->slot[i].next_alike;
+	return i != QUERY_NONE;
+}
+
+/* A twin does nothing itself: its leader does. */
+static inline void
+world_check_twin(const struct query *q)
+{
+	const struct query *leader = &world.proxy.table.slot[q->leader];
+
+	LAW(q->leader < world.proxy.table.used && leader != q);
+	LAW(leader->state == QUERY_WAITING || leader->state == QUERY_SENT);
+	LAW(q->asked == 0 && q->hoped == 0 && q->sent == 0 && q->watch == QUERY_UNWATCHED);
+	LAW(leader->opened_ms <= q->opened_ms && q->opened_ms - leader->begun_ms <= QUERY_JOIN_MS);
+	LAW(dns_flags(q->msg) == dns_flags(leader->msg) && q->facts.dnssec_ok == leader->facts.dnssec_ok);
+	LAW(dns_same_question(q->msg, &q->facts.question, leader->msg, &leader->facts.question));
+	LAW(!q->facts.is_signed && !leader->facts.is_signed);
+	LAW(q->facts.ecs_len == 0 && leader->facts.ecs_len == 0);
+	LAW(q->opened_ms <= world.now && q->opened_ms + QUERY_TIMEOUT_MS >= world.now);
+}
+
+/* Its twins, in the order they came.  Returns how many there are. */
+static inline unsigned
+world_check_twins(const struct query *leader)
+{
+	const struct query_table *t = &world.proxy.table;
+	uint16_t prev = QUERY_NONE;
+	uint64_t before = 0;
+	unsigned n = 0;
+
+	for (uint16_t i = leader->twins.first; i != QUERY_NONE; i = t->slot[i].by_watch.next) {
+		const struct query *q = &t->slot[i];
+
+		LAW(++n <= t->open && q->state == QUERY_TWIN && &t->slot[q->leader] == leader);
+		LAW(q->by_watch.prev == prev && q->opened_ms >= before);
+		before = q->opened_ms;
+		prev = i;
+	}
+	LAW(leader->twins.last == prev);
 	return n;
 }
 
@@ -212,15 +262,22 @@ world_check_query(const struct query *q, enum query_list list)
 {
 	const struct proxy *p = &world.proxy;
 
+	if (q->state == QUERY_TWIN) {
+		LAW(list == QUERY_LIST_OPEN);
+		world_check_twin(q);
+		return;
+	}
 	LAW(query_by_id(&p->table, q->id) == q);
 	LAW(q->tries <= p->ups + 1 && q->sent <= 2 * p->ups + 1 && q->tries <= q->sent);
 	LAW(((q->asked | q->hoped | q->soured | q->bare | q->tried | q->last) >> p->ups) == 0);
 	LAW((q->asked != 0) == (q->state != QUERY_WAITING));
 	LAW((q->state == QUERY_SPENT) == (list == QUERY_LIST_SPENT));
 	if (list == QUERY_LIST_SPENT) {
-		LAW(q->watch == QUERY_UNWATCHED);
+		LAW(q->watch == QUERY_UNWATCHED && q->twins.first == QUERY_NONE && q->alike == 0);
 		return;
 	}
+	LAW(world_can_be_joined(q) == (q->alike != 0));
+	LAW(q->alike != 0 || q->twins.first == QUERY_NONE);
 	/* Who gave a sour answer has it no longer, and gets it no more. */
 	LAW(((q->asked | q->hoped) & q->soured) == 0);
 	/* Who waits comes to another upstream, if none of those hoped for says a word. */
@@ -251,11 +308,13 @@ world_check(void)
 	const struct proxy *p = &world.proxy;
 	const struct proxy_counters *c = &p->count;
 	uint64_t deadline = proxy_deadline(p);
-	unsigned open = 0, spent = 0, watched = 0;
+	unsigned open = 0, spent = 0, watched = 0, twins = 0, led = 0;
 
 	for (int list = 0; list < QUERY_LISTS; list++) {
 		uint64_t before = 0;
 
+		if (list == QUERY_LIST_BRIEF)
+			continue; /* it comes behind OPEN */
 		for (const struct query *q = query_first(&p->table, (enum query_list)list); q != NULL;
 		     q = query_next(&p->table, q)) {
 			world_check_query(q, (enum query_list)list);
@@ -265,12 +324,15 @@ world_check(void)
 			}
 			open++;
 			watched += q->watch != QUERY_UNWATCHED;
-			LAW(q->opened_ms >= before);
-			LAW(deadline <= q->opened_ms + QUERY_TIMEOUT_MS);
+			twins += q->state == QUERY_TWIN;
+			led += q->state == QUERY_TWIN ? 0 : world_check_twins(q);
+			LAW(q->opened_ms >= before || q == query_oldest(&p->table, QUERY_LIST_BRIEF));
+			LAW(deadline <= q->opened_ms + (q->brief ? QUERY_BRIEF_MS : QUERY_TIMEOUT_MS));
 			before = q->opened_ms;
 		}
 	}
 	LAW(open == p->table.open && spent == p->table.spent);
+	LAW(twins == led && twins <= c->joined);
 	LAW(open > 0 || deadline == UINT64_MAX);
 	LAW(watched == world_check_watches(deadline));
 	world_check_pool();
@@ -280,6 +342,17 @@ world_check(void)
 }
 
 /* ---- Events ----------------------------------------------------------------------------------- */
+
+/* A name that nobody has asked before: where twins would be in the way. */
+static inline const char *
+world_name(void)
+{
+	static char name[] = "aaaaa.example";
+
+	for (char *c = name + 4; ++*c > 'z'; c--)
+		*c = 'a';
+	return name;
+}
 
 /* Each client (token) has an address of its own, as far as 256 go. */
 static inline struct origin

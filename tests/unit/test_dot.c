@@ -313,7 +313,7 @@ many_questions_share_one_connection(void **state)
 	(void)state;
 	start();
 	for (unsigned i = 0; i < 500; i++)
-		ask(i, "www.example");
+		ask(i, world_name());
 	UNTIL(peer->count == 500);
 	while (peer->count > 0)
 		peer_answer(peer->count - 1);
@@ -376,7 +376,7 @@ answers_in_one_record_all_arrive(void **state)
 	(void)state;
 	start();
 	for (unsigned i = 0; i < 100; i++)
-		ask(i, "www.example");
+		ask(i, world_name());
 	UNTIL(peer->count == 100);
 	while (peer->count > 0) {
 		make_answer(0);
@@ -462,7 +462,7 @@ questions_of_a_closed_connection_are_asked_again_at_once(void **state)
 	(void)state;
 	start_ready();
 	for (unsigned i = 0; i < 20; i++)
-		ask(100 + i, "www.example");
+		ask(100 + i, world_name());
 	UNTIL(peer->count == 20);
 	peer_answer(3);
 	UNTIL(world.udp.replies == 2);
@@ -593,8 +593,8 @@ a_keepalive_of_zero_closes_this_connection_only(void **state)
 	(void)state;
 	start();
 	for (unsigned i = 0; i < 3; i++) {
-		ask(i, "www.example");
-		ask(100 + i, "www.example");
+		ask(i, world_name());
+		ask(100 + i, world_name());
 		UNTIL(peer->count == 2);
 		answer_with_keepalive(0);
 		UNTIL(world.udp.replies == 2 * i + 1);
@@ -685,14 +685,14 @@ a_rest_is_cut_short_for_a_question_when_all_rest(void **state)
 	start();
 	peer_refuse();
 	dot->rest_ms = DOT_REST_MAX_MS;
-	ask(1, "www.example");
+	ask(1, world_name());
 	UNTIL(is() == DOT_RESTING);
 	assert_true(dot->rest_until == now.mono_ms + DOT_REST_MAX_MS);
 	peer_listen(16);
 	pass(100);
 	assert_int_equal(is(), DOT_RESTING);
 	world.proxy.wake_ms = 0;
-	ask(2, "www.example");
+	ask(2, world_name());
 	assert_int_equal(is(), DOT_CONNECTING);
 	UNTIL(peer->count == 2);
 }
@@ -783,20 +783,20 @@ while_it_is_tried_again_others_are_asked(void **state)
 	start();
 	peer_refuse();
 	other = add_other();
-	ask(1, "www.example");
+	ask(1, world_name());
 	UNTIL(is() == DOT_RESTING);
 	assert_int_equal(other->count, 1);
 	peer_listen(16);
 	pass(DOT_REST_MIN_MS * 5 / 4);
 	assert_int_equal(is(), DOT_IDLE);
-	ask(2, "www.example");
+	ask(2, world_name());
 	assert_int_equal(is(), DOT_CONNECTING);
 	assert_int_equal(other->count, 2);
 	UNTIL(is() == DOT_SHAKING);
-	ask(3, "www.example");
+	ask(3, world_name());
 	assert_int_equal(other->count, 3);
 	UNTIL(is() == DOT_READY);
-	ask(4, "www.example");
+	ask(4, world_name());
 	assert_int_equal(other->count, 3);
 	UNTIL(peer->count == 1);
 	/* The next connection is one that is waited for: an answer has come. */
@@ -804,7 +804,7 @@ while_it_is_tried_again_others_are_asked(void **state)
 	UNTIL(world.udp.replies == 1);
 	assert_int_equal(dot->failures, 0);
 	dot_close(dot);
-	ask(5, "www.example");
+	ask(5, world_name());
 	assert_int_equal(is(), DOT_CONNECTING);
 	assert_int_equal(other->count, 3);
 }
@@ -1096,7 +1096,7 @@ what_is_silent_here_is_asked_elsewhere(void **state)
 	(void)state;
 	start_ready();
 	other = add_other();
-	ask(2, "www.example");
+	ask(2, world_name());
 	UNTIL(peer->count == 1);
 	world.proxy.pool.credit = 0; /* so that it is no hedge that goes there */
 	pass(POOL_DOUBT_MIN_MS - 1);
@@ -1105,7 +1105,7 @@ what_is_silent_here_is_asked_elsewhere(void **state)
 	assert_int_equal(other->count, 1);
 	assert_int_equal(world.proxy.count.hedged, 0);
 	/* The next one goes there first. */
-	ask(3, "www.example");
+	ask(3, world_name());
 	assert_int_equal(other->count, 2);
 	UNTIL(peer->count == 1);
 }
@@ -1181,10 +1181,10 @@ replace_one(void)
 
 	start_ready();
 	first = peer;
-	ask(2, "www.example");
+	ask(2, world_name());
 	UNTIL(first->count == 1);
 	peer_cut_off(first->fd);
-	ask(3, "www.example");
+	ask(3, world_name());
 	pass(POOL_DOUBT_MIN_MS);
 	UNTIL(server.accepted == 2);
 	second = peer;
@@ -1234,10 +1234,10 @@ who_spoke_while_its_successor_failed_goes_on(void **state)
 	(void)state;
 	start_ready();
 	first = peer;
-	ask(2, "www.example");
+	ask(2, world_name());
 	UNTIL(first->count == 1);
 	peer_cut_off(first->fd);
-	ask(3, "www.example");
+	ask(3, world_name());
 	peer_cut_off(server.listening);
 	pass(POOL_DOUBT_MIN_MS);
 	assert_int_equal(is(), DOT_CONNECTING);
@@ -1273,10 +1273,10 @@ who_goes_on_and_is_silent_still_is_replaced_again(void **state)
 	(void)state;
 	start_ready();
 	first = peer;
-	ask(2, "www.example");
+	ask(2, world_name());
 	UNTIL(first->count == 1);
 	peer_cut_off(first->fd);
-	ask(3, "www.example");
+	ask(3, world_name());
 	peer_cut_off(server.listening);
 	pass(POOL_DOUBT_MIN_MS);
 	pass(CONN_SYN_MS);
@@ -1532,7 +1532,7 @@ what_is_dropped_goes_out_again_over_a_new_connection(void **state)
 	(void)state;
 	start_ready();
 	for (unsigned i = 0; i < 10; i++)
-		ask(10 + i, "www.example");
+		ask(10 + i, world_name());
 	UNTIL(peer->count == 10);
 	dot_drop(dot);
 	assert_true(turn() == 0);
@@ -1580,7 +1580,7 @@ a_drop_while_one_is_replaced_ends_both(void **state)
 	assert_int_equal(dot->cur->fd, -1);
 	/* What was asked twice already is not asked a third time. */
 	assert_int_equal(world.proxy.count.failed, 2);
-	ask(4, "www.example");
+	ask(4, world_name());
 	UNTIL(server.accepted == 3 && peer->count == 1);
 }
 
@@ -1749,12 +1749,12 @@ room_made_at_the_end_of_a_turn_is_used_in_the_next(void **state)
 	(void)state;
 	start();
 	setsockopt(server.listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	ask(1, "www.example");
+	ask(1, world_name());
 	UNTIL(peer->count == 1);
 	peer->deaf = true;
 	setsockopt(dot->cur->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	while (!dot->blocked && asked < 1500)
-		ask(++asked, "www.example");
+		ask(++asked, world_name());
 	assert_true(dot->blocked);
 	assert_int_equal(query_first(&world.proxy.table, QUERY_LIST_OPEN)->origin.token, 1);
 	peer->deaf = false;

@@ -238,14 +238,14 @@ table_full_is_servfail_at_once(void **state)
 	(void)state;
 	world_start(64, 1);
 	for (unsigned i = 0; i < 64; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	assert_int_equal(world.udp.replies, 0);
-	ask_with_opt(&world.udp, 64, 64, "example.com", 1232);
+	ask_with_opt(&world.udp, 64, 64, world_name(), 1232);
 	assert_reply(&world.udp, 64, 64, DNS_SERVFAIL, 0);
 	assert_error_code(&world.udp, EDE_OTHER, NULL);
 	assert_int_equal(count()->refused, 1);
 	answer(0, 10, DNS_NOERROR, 1);
-	ask(&world.udp, 65, 65, "example.com");
+	ask(&world.udp, 65, 65, world_name());
 	assert_int_equal(count()->refused, 1);
 	assert_int_equal(world.proxy.table.open, 64);
 }
@@ -259,7 +259,7 @@ one_client_alone_does_not_lock_out_another(void **state)
 	(void)state;
 	world_start(64, 1);
 	for (unsigned i = 0; i < 100; i++)
-		ask_with_opt(&world.udp, 7, i, "example.com", 1232);
+		ask_with_opt(&world.udp, 7, i, world_name(), 1232);
 	assert_int_equal(world.proxy.table.open, most);
 	assert_int_equal(count()->refused, 100 - most);
 	assert_reply(&world.udp, 7, 99, DNS_SERVFAIL, 0);
@@ -300,7 +300,7 @@ equal_ids_of_many_clients_do_not_meet(void **state)
 	(void)state;
 	world_start(64, 1);
 	for (unsigned i = 0; i < 60; i++)
-		ask(&world.udp, i, 4711, "example.com");
+		ask(&world.udp, i, 4711, world_name());
 	assert_int_equal(world.up[0].count, 60);
 	for (unsigned i = 0; i < 60; i++)
 		for (unsigned j = 0; j < i; j++)
@@ -554,7 +554,7 @@ an_upstream_that_takes_no_more_is_not_pressed(void **state)
 	world_start(512, 1);
 	world.up[0].verdict = UPSTREAM_SOON;
 	for (unsigned i = 0; i < WORLD_SENT + 40; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world.up[0].offered = 0;
 	world_ready(0);
 	assert_int_equal(world.up[0].count, WORLD_SENT);
@@ -628,14 +628,14 @@ an_upstream_that_failed_before_is_not_waited_for_alone(void **state)
 	(void)state;
 	world_start(64, 2);
 	world.up[0].verdict = UPSTREAM_MAYBE;
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	assert_int_equal(world.up[1].count, 1);
 	world_ready(0);
 	assert_int_equal(world.up[0].count, 0);
 	/* Nor where the next one has to connect as well: the first that is ready gets it. */
 	world.up[0].verdict = UPSTREAM_MAYBE;
 	world.up[1].verdict = UPSTREAM_SOON;
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	world_ready(0);
 	assert_int_equal(world.up[0].count, 1);
 	world_ready(1);
@@ -784,7 +784,7 @@ one_is_woken_once_a_second_at_most_and_in_turn(void **state)
 	world_start(512, 3);
 	all_down();
 	for (unsigned i = 0; i < 300; i++) {
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 		world_pass(20);
 	}
 	/* world_wake() has seen to the second between them. */
@@ -846,6 +846,25 @@ who_failed_before_keeps_nobody_asleep(void **state)
 	assert_int_equal(world.up[2].wakes, 0);
 	assert_int_equal(wakes(), 1);
 	assert_int_equal(world.up[0].count + world.up[1].count, 1);
+}
+
+/* It may hang for seconds, and the others have been well for long. */
+static void
+while_one_takes_long_to_connect_another_is_woken(void **state)
+{
+	(void)state;
+	for (int verdict = UPSTREAM_SOON; verdict <= UPSTREAM_MAYBE; verdict++) {
+		world_start(64, 2);
+		all_down();
+		world.up[0].verdict = (enum upstream_verdict)verdict;
+		world.up[1].woken = UPSTREAM_TAKEN;
+		ask(&world.udp, 1, 1, "example.com");
+		world_pass(POOL_WAIT_MS);
+		assert_int_equal(wakes(), 1);
+		assert_int_equal(world.up[1].count, 1);
+		answer(1, 0, DNS_NOERROR, 1);
+		assert_reply(&world.udp, 1, 1, DNS_NOERROR, 1);
+	}
 }
 
 static void
@@ -1065,8 +1084,8 @@ silence_wakes_another_that_rests(void **state)
 	world_start(64, 3);
 	world.up[1].verdict = world.up[2].verdict = UPSTREAM_DOWN;
 	world.up[1].woken = UPSTREAM_TAKEN;
-	ask(&world.udp, 1, 1, "example.com");
-	ask(&world.udp, 2, 2, "example.com");
+	ask(&world.udp, 1, 1, world_name());
+	ask(&world.udp, 2, 2, world_name());
 	world_suspect(0, false);
 	assert_int_equal(wakes(), 1);
 	assert_int_equal(world.up[1].count, 2);
@@ -1390,14 +1409,14 @@ who_has_to_connect_first_is_looked_into_by_a_later_query(void **state)
 	(void)state;
 	world_start_with(64, 3, POOL_FASTEST);
 	world.up[1].verdict = UPSTREAM_SOON;
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	assert_int_equal(world.up[1].offered, 1);
 	world.up[1].verdict = UPSTREAM_MAYBE;
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	assert_int_equal(world.up[1].offered, 2);
 	world_ready(1); /* they do not go there now: nobody waits for that */
 	assert_int_equal(world.up[1].count, 0);
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[1].count, 1);
 	assert_int_equal(world.up[2].offered, 0);
 }
@@ -1408,13 +1427,13 @@ who_is_down_is_passed_over(void **state)
 	(void)state;
 	world_start_with(64, 3, POOL_FASTEST);
 	world.up[1].verdict = UPSTREAM_DOWN;
-	ask(&world.udp, 1, 1, "example.com");
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 1, world_name());
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[1].offered, 1);
 	answer(0, 0, DNS_NOERROR, 1);
 	answer(0, 0, DNS_NOERROR, 1);
 	world_pass(POOL_EXPLORE_MS);
-	ask(&world.udp, 1, 3, "example.com");
+	ask(&world.udp, 1, 3, world_name());
 	assert_int_equal(world.up[1].offered, 1);
 	assert_int_equal(world.up[2].count, 1);
 }
@@ -1426,11 +1445,11 @@ a_query_that_waits_looks_into_nobody(void **state)
 	(void)state;
 	world_start_with(64, 2, POOL_FASTEST);
 	world.up[0].verdict = UPSTREAM_SOON;
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	assert_int_equal(world.up[1].offered, 0);
 	world_ready(0);
 	assert_int_equal(world.up[0].count, 1);
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[1].count, 1);
 }
 
@@ -1618,7 +1637,7 @@ a_hundred_open_questions_survive_one_loss(void **state)
 	(void)state;
 	world_start(128, 1);
 	for (unsigned i = 0; i < 100; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_lost(0, UPSTREAM_SOON);
 	world_ready(0);
 	assert_int_equal(world.up[0].count, 100);
@@ -1634,13 +1653,13 @@ whose_silent_connection_is_lost_is_preferred_again(void **state)
 {
 	(void)state;
 	world_start(64, 2);
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	world_suspect(0, false);
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[0].taken, 1);
 	world_lost(0, UPSTREAM_TAKEN);
 	assert_int_equal(world.up[0].taken, 1); /* what it had is with the other one */
-	ask(&world.udp, 1, 3, "example.com");
+	ask(&world.udp, 1, 3, world_name());
 	assert_int_equal(world.up[0].taken, 2);
 }
 
@@ -1766,7 +1785,7 @@ questions_of_a_silent_upstream_go_to_the_next_at_once(void **state)
 	(void)state;
 	world_start(128, 3);
 	for (unsigned i = 0; i < 100; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_suspect(0, false);
 	assert_int_equal(world.up[1].count, 100);
 	assert_int_equal(world.up[2].count, 0);
@@ -1775,7 +1794,7 @@ questions_of_a_silent_upstream_go_to_the_next_at_once(void **state)
 	assert_int_equal(count()->hedged, 0);
 	assert_int_equal(count()->again, 100);
 	/* New ones go there too, and whoever answers first is the one. */
-	ask(&world.udp, 101, 101, "example.com");
+	ask(&world.udp, 101, 101, world_name());
 	assert_int_equal(world.up[1].count, 101);
 	answer(0, 0, DNS_NOERROR, 1);
 	assert_reply(&world.udp, 0, 0, DNS_NOERROR, 1);
@@ -1788,17 +1807,17 @@ an_answer_ends_the_doubt(void **state)
 {
 	(void)state;
 	world_start(64, 2);
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	world_suspect(0, false);
 	assert_true(world.proxy.pool.member[0].doubted);
 	answer(1, 0, DNS_NOERROR, 1);
 	assert_true(world.proxy.pool.member[0].doubted);
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[1].count, 1);
 	answer(0, 0, DNS_NOERROR, 1); /* late, but it speaks */
 	assert_int_equal(count()->late, 1);
 	assert_false(world.proxy.pool.member[0].doubted);
-	ask(&world.udp, 1, 3, "example.com");
+	ask(&world.udp, 1, 3, world_name());
 	assert_int_equal(world.up[0].count, 1);
 }
 
@@ -1807,12 +1826,12 @@ ready_ends_the_doubt(void **state)
 {
 	(void)state;
 	world_start(64, 2);
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	world_suspect(0, true);
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	assert_int_equal(world.up[0].taken, 1);
 	world_ready(0);
-	ask(&world.udp, 1, 3, "example.com");
+	ask(&world.udp, 1, 3, world_name());
 	assert_int_equal(world.up[0].taken, 2);
 }
 
@@ -2017,7 +2036,7 @@ static void
 use_up_hedges(void)
 {
 	for (unsigned i = 0; i < POOL_HEDGE_BURST; i++)
-		ask(&world.udp, 1, i, "example.com");
+		ask(&world.udp, 1, i, world_name());
 	world_pass(POOL_HEDGE_DEFAULT_MS);
 	while (world.up[0].count > 0)
 		answer(0, 0, DNS_NOERROR, 1);
@@ -2031,12 +2050,12 @@ hedges_are_a_burst_and_one_in_ten_queries(void **state)
 	(void)state;
 	world_start(512, 2);
 	for (unsigned i = 0; i < 100; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_pass(POOL_HEDGE_DEFAULT_MS);
 	assert_int_equal(world.up[1].count, POOL_HEDGE_BURST);
 	assert_int_equal(count()->hedged, POOL_HEDGE_BURST);
 	for (unsigned i = 0; i < 10 * POOL_HEDGE_SHARE; i++)
-		ask(&world.udp, 100 + i, i, "example.org");
+		ask(&world.udp, 100 + i, i, world_name());
 	world_pass(POOL_HEDGE_DEFAULT_MS);
 	assert_int_equal(world.up[1].count, POOL_HEDGE_BURST + 10);
 	assert_int_equal(count()->hedged, POOL_HEDGE_BURST + 10);
@@ -2054,7 +2073,7 @@ who_gets_no_hedge_at_once_gets_one_later(void **state)
 	world_pass(pool_hedge_ms(&world.proxy.pool, 0));
 	assert_int_equal(world.up[1].count, 0);
 	for (unsigned i = 0; i < POOL_HEDGE_SHARE; i++) {
-		ask(&world.udp, 1, i, "example.com");
+		ask(&world.udp, 1, i, world_name());
 		answer(0, 1, DNS_NOERROR, 1);
 	}
 	world_pass(pool_hedge_ms(&world.proxy.pool, 0));
@@ -2071,7 +2090,7 @@ what_cannot_be_hedged_uses_nothing_up(void **state)
 	world_start(512, 2);
 	world.up[1].verdict = UPSTREAM_DOWN;
 	for (unsigned i = 0; i < 2 * POOL_HEDGE_BURST; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_pass(POOL_HEDGE_DEFAULT_MS);
 	assert_int_equal(count()->hedged, 0);
 	while (world.up[0].count > 0)
@@ -2080,7 +2099,7 @@ what_cannot_be_hedged_uses_nothing_up(void **state)
 	world.up[1].verdict = UPSTREAM_TAKEN;
 	world_start(512, 2);
 	for (unsigned i = 0; i < POOL_HEDGE_BURST; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_suspect(0, false);
 	assert_int_equal(world.up[1].count, POOL_HEDGE_BURST);
 	world_pass(2 * POOL_HEDGE_MAX_MS);
@@ -2156,14 +2175,14 @@ a_hedge_is_due_after_the_time_of_the_upstream_that_has_it(void **state)
 	(void)state;
 	world_start(64, 2);
 	for (unsigned i = 0; i < 100; i++) {
-		ask(&world.udp, 1, i, "example.com");
+		ask(&world.udp, 1, i, world_name());
 		world_pass(10);
 		answer(0, 0, DNS_NOERROR, 1);
 	}
 	assert_int_equal(pool_hedge_ms(&world.proxy.pool, 0), POOL_HEDGE_MIN_MS);
-	ask(&world.udp, 1, 1, "example.com");
+	ask(&world.udp, 1, 1, world_name());
 	world.up[0].verdict = UPSTREAM_DOWN;
-	ask(&world.udp, 1, 2, "example.com");
+	ask(&world.udp, 1, 2, world_name());
 	world.up[0].verdict = UPSTREAM_TAKEN;
 	assert_int_equal(world.up[1].count, 1);
 	world_pass(POOL_HEDGE_MIN_MS - 1);
@@ -2273,7 +2292,7 @@ each_query_has_a_deadline_of_its_own(void **state)
 	(void)state;
 	world_start(64, 1);
 	for (unsigned i = 0; i < 30; i++) {
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 		world_pass(100);
 	}
 	assert_int_equal(count()->failed, 0);
@@ -2295,7 +2314,7 @@ a_leap_of_time_fails_what_is_overdue(void **state)
 	(void)state;
 	world_start(64, 2);
 	for (unsigned i = 0; i < 10; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world.now += 3600000;
 	proxy_tick(&world.proxy, world.now);
 	world_check();
@@ -2490,7 +2509,7 @@ forget_makes_gone(void **state)
 	ask(&world.tcp, 7, 1, "example.com");
 	ask(&world.tcp, 7, 2, "example.org");
 	ask(&world.tcp, 8, 3, "example.net");
-	ask(&world.udp, 7, 4, "example.net");
+	ask(&world.udp, 7, 4, world_name());
 	world_forget(&world.tcp, 7);
 	assert_int_equal(count()->gone, 2);
 	assert_int_equal(world.proxy.table.open, 2);
@@ -2713,7 +2732,7 @@ questions_without_opt_on_their_way_do_not_renew_what_was_learnt(void **state)
 	refuse_opt(0, PLAIN_AFTER);
 	world_pass(DOT_PLAIN_MS - 10);
 	for (unsigned i = 0; i < 2 * PLAIN_AFTER; i++)
-		ask(&world.udp, i, i, "example.com");
+		ask(&world.udp, i, i, world_name());
 	world_pass(20);
 	while (world.up[0].count > 0) {
 		assert_false(has_opt(&world.up[0].sent[0]));
@@ -2959,6 +2978,7 @@ main(void)
 		cmocka_unit_test(a_single_query_that_waits_wakes_them_one_after_the_other),
 		cmocka_unit_test(nobody_is_woken_while_another_may_help),
 		cmocka_unit_test(who_failed_before_keeps_nobody_asleep),
+		cmocka_unit_test(while_one_takes_long_to_connect_another_is_woken),
 		cmocka_unit_test(without_any_upstream_it_is_servfail_in_time),
 		cmocka_unit_test(an_upstream_that_loses_half_of_its_questions_starves_nobody),
 		cmocka_unit_test(servfail_and_refused_are_asked_of_another),

@@ -139,6 +139,7 @@ a_reopened_slot_remembers_nothing(void **state)
 	q->hoped = 4;
 	q->sent = q->tries = 2;
 	q->bare = q->refused = q->tried = q->soured = q->last = 1;
+	query_make_brief(&t, q);
 	query_watch(&t, q, 2, 1);
 	query_free(&t, q);
 	assert_null(query_watched(&t, 2));
@@ -148,7 +149,8 @@ a_reopened_slot_remembers_nothing(void **state)
 	assert_int_equal(again->asked | again->hoped | again->sent | again->tries | again->bare, 0);
 	assert_int_equal(again->refused | again->tried | again->soured | again->last, 0);
 	assert_int_equal(again->watch, QUERY_UNWATCHED);
-	assert_ptr_equal(query_first(&t, QUERY_LIST_OPEN), again);
+	assert_ptr_equal(query_oldest(&t, QUERY_LIST_OPEN), again);
+	assert_null(query_oldest(&t, QUERY_LIST_BRIEF));
 	free(block);
 }
 
@@ -380,10 +382,12 @@ what_is_served_does_not_count_any_more(void **state)
 {
 	void *block = start(SLOTS, fill);
 	struct query *last = NULL;
+	uint8_t bucket;
 
 	(void)state;
 	clients = 100;
 	open_all(address(1), 20);
+	bucket = query_first(&t, QUERY_LIST_OPEN)->bucket;
 	/* Two in three are spent, the others free; then others fill the table but for two slots. */
 	for (unsigned i = 0; i < SLOTS - SPARE - (SHARE - 1); i++) {
 		query_first(&t, QUERY_LIST_OPEN)->asked = i % 3 != 0;
@@ -392,6 +396,8 @@ what_is_served_does_not_count_any_more(void **state)
 	while (t.open < SLOTS - 2) {
 		last = open_one(20, 1);
 		assert_non_null(last);
+		if (last->bucket == bucket)
+			query_free(&t, last);
 	}
 	assert_non_null(open_by(address(1), 20, 1));
 	/* Now it holds its quarter: neither the free slot nor another's end helps it. */
@@ -747,6 +753,9 @@ struct reference {
 	uint64_t order; /* place in its list: when it was appended */
 	unsigned watch; /* the watch list it is on, or QUERY_UNWATCHED, */
 	uint64_t watch_order;
+	unsigned asks;		  /* what it asks; 0 = it can have no twins */
+	uint64_t begun;		  /* when the first of its twins asked it */
+	struct reference *leader; /* of a twin, else NULL */
 };
 
 #define CLIENTS 8u
@@ -756,6 +765,7 @@ static uint64_t orders;
 static unsigned long_in_eight;
 static struct addr client[CLIENTS]; /* no two of them in one bucket */
 static unsigned times_full, times_unfair, times_no_place, times_unfair_long;
+static unsigned times_joined, times_too_late, times_in_place, times_long_in_place;
 
 static struct reference *
 ref_of(const struct query *q)
@@ -836,6 +846,71 @@ ref_any(void)
 	return r->q != NULL ? r : NULL;
 }
 
+/* ---- Twins in the reference */
+
+#define ASKED 12u /* different questions that may have twins; each name with and without DO */
+
+static struct edns_facts asked_facts;
+
+/* Makes msg[0..len) one that asks what the number says, in some spelling, with an OPT that fills it up. */
+static void
+make_twin_of(unsigned asks, size_t len, uint8_t mark)
+{
+	memset(msg + DNS_HEADER + 6, mark, len - DNS_HEADER - 6);
+	memset(msg, 0, DNS_HEADER);
+	memcpy(msg + DNS_HEADER, "\4name", 6);
+	msg[DNS_HEADER + 1] = (uint8_t)('a' + asks / 2);
+	for (unsigned i = 1; i <= 4; i++)
+		if (chance() % 2 == 0)
+			msg[DNS_HEADER + i] ^= 0x20;
+	asked_facts = (struct edns_facts){.question_end = DNS_HEADER + 6, .dnssec_ok = asks % 2 == 1};
+	asked_facts.question = (struct dns_question){.name_len = 6, .type = 1, .class = 1};
+	asked_facts.opt_len = (uint16_t)(len - asked_facts.question_end);
+}
+
+static struct reference *
+ref_leader(unsigned asks, uint64_t now)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (ref[i].q != NULL && ref[i].list == QUERY_LIST_OPEN && ref[i].leader == NULL &&
+		    ref[i].asks == asks && asks != 0) {
+			if (now - ref[i].begun <= QUERY_JOIN_MS)
+				return &ref[i];
+			times_too_late++;
+		}
+	return NULL;
+}
+
+/* Who has waited longest for r's answer; NULL = nobody does. */
+static struct reference *
+ref_heir(const struct reference *r)
+{
+	struct reference *best = NULL;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (ref[i].q != NULL && ref[i].leader == r && (best == NULL || ref[i].order < best->order))
+			best = &ref[i];
+	return best;
+}
+
+/* r's client goes, and its first twin goes on in its place. */
+static void
+ref_bequeath(struct reference *r, struct reference *heir)
+{
+	heir->q = r->q;
+	heir->id = r->id;
+	heir->watch = r->watch;
+	heir->watch_order = r->watch_order;
+	heir->begun = r->begun;
+	heir->leader = NULL;
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (ref[i].q != NULL && ref[i].leader == r)
+			ref[i].leader = heir;
+	r->q = NULL;
+	times_in_place++;
+	times_long_in_place += heir->len > QUERY_SHORT;
+}
+
 static void
 random_open(uint64_t now)
 {
@@ -846,10 +921,15 @@ random_open(uint64_t now)
 	uint32_t by = chance() % 3 == 0 ? 0 : chance() % CLIENTS; /* the first asks more than the others */
 	bool unfair = !ref_is_fair(by, len > QUERY_SHORT);
 	uint8_t mark = (uint8_t)chance();
+	unsigned asks = chance() % 2 == 0 || len < 32 ? 0 : 1 + chance() % ASKED;
+	struct reference *leader = ref_leader(asks, now);
+	struct origin from = {.peer = client[by], .token = (uint32_t)orders};
 	struct query *q;
 
 	memset(msg, mark, len);
-	q = open_by(client[by], len, now);
+	if (asks != 0)
+		make_twin_of(asks, len, mark);
+	q = query_open(&t, &from, msg, len, asks != 0 ? &asked_facts : &facts, now);
 	if (full || no_place || unfair) {
 		times_full += full;
 		times_no_place += no_place;
@@ -860,10 +940,10 @@ random_open(uint64_t now)
 			assert_ptr_equal(query_by_id(&t, oldest->id), oldest->q);
 		return;
 	}
-	if (gives_way && query_by_id(&t, oldest->id) != oldest->q)
+	if (gives_way)
+		assert_ptr_equal(q, oldest->q);
+	if (gives_way)
 		oldest->q = NULL;
-	else if (gives_way && q != NULL && oldest->q == q)
-		oldest->q = NULL; /* the new one took its slot and, by chance, its ID */
 	if (q == NULL) {
 		fail();
 		return;
@@ -871,18 +951,29 @@ random_open(uint64_t now)
 	assert_null(ref_of(q));
 	for (r = ref; r->q != NULL; r++)
 		;
-	for (unsigned i = 0; i < SLOTS; i++)
-		assert_false(ref[i].q != NULL && ref[i].id == q->id);
+	assert_int_equal(q->state, leader != NULL ? QUERY_TWIN : QUERY_WAITING);
+	times_joined += leader != NULL;
+	for (unsigned i = 0; i < SLOTS && leader == NULL; i++)
+		assert_false(ref[i].q != NULL && ref[i].leader == NULL && ref[i].id == q->id);
 	*r = (struct reference){q,	  QUERY_LIST_OPEN, q->id, (uint16_t)len, mark, by,
-				orders++, QUERY_UNWATCHED, 0};
+				orders++, QUERY_UNWATCHED, 0,	  asks,		 now,  leader};
 }
 
 static void
 random_end(struct reference *r)
 {
+	struct reference *heir = ref_heir(r);
+
 	if (r->list == QUERY_LIST_SPENT)
 		return;
-	r->q->asked = chance() % 2;
+	if (r->leader == NULL)
+		r->q->asked = chance() % 2;
+	if (heir != NULL) {
+		assert_true(query_has_twins(r->q));
+		query_end(&t, r->q);
+		ref_bequeath(r, heir);
+		return;
+	}
 	r->watch = QUERY_UNWATCHED;
 	if (r->q->asked != 0) {
 		r->list = QUERY_LIST_SPENT;
@@ -917,7 +1008,7 @@ check_list(enum query_list list)
 static void
 random_watch(struct reference *r, uint64_t now)
 {
-	if (r->list != QUERY_LIST_OPEN)
+	if (r->list != QUERY_LIST_OPEN || r->leader != NULL)
 		return;
 	r->watch = chance() % (QUERY_WATCHES + 1);
 	if (r->watch == QUERY_WATCHES) {
@@ -939,7 +1030,7 @@ check_watch(unsigned watch)
 	for (unsigned i = 0; i < SLOTS; i++)
 		expected += ref[i].q != NULL && ref[i].watch == watch;
 	for (struct query *q = query_watched(&t, watch); q != NULL;
-	     q = q->next_watched == QUERY_NONE ? NULL : &t.slot[q->next_watched]) {
+	     q = q->by_watch.next == QUERY_NONE ? NULL : &t.slot[q->by_watch.next]) {
 		struct reference *r = ref_of(q);
 
 		assert_non_null(r);
@@ -950,6 +1041,29 @@ check_watch(unsigned watch)
 		n++;
 	}
 	assert_int_equal(n, expected);
+}
+
+/* Those who wait for r's answer, in the order they came. */
+static void
+check_twins(const struct reference *r)
+{
+	uint64_t last = 0;
+	unsigned n = 0;
+
+	for (uint16_t i = r->q->twins.first; i != QUERY_NONE; i = t.slot[i].by_watch.next) {
+		const struct reference *twin = ref_of(&t.slot[i]);
+
+		assert_non_null(twin);
+		assert_ptr_equal(twin->leader, r);
+		assert_ptr_equal(&t.slot[twin->q->leader], r->q);
+		assert_true(n == 0 || twin->order > last);
+		assert_true(twin->order > r->order);
+		last = twin->order;
+		n++;
+	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		n -= ref[i].q != NULL && ref[i].leader == r;
+	assert_int_equal(n, 0);
 }
 
 static void
@@ -965,11 +1079,16 @@ check_all(void)
 	for (unsigned i = 0; i < SLOTS; i++) {
 		if (ref[i].q == NULL)
 			continue;
-		assert_ptr_equal(query_by_id(&t, ref[i].id), ref[i].q);
+		assert_int_equal(ref[i].q->state == QUERY_TWIN, ref[i].leader != NULL);
+		if (ref[i].leader == NULL) {
+			assert_ptr_equal(query_by_id(&t, ref[i].id), ref[i].q);
+			check_twins(&ref[i]);
+		}
 		if (ref[i].list == QUERY_LIST_SPENT)
 			continue;
+		assert_true(addr_same(&ref[i].q->origin.peer, &client[ref[i].client]));
 		assert_int_equal(ref[i].q->len, ref[i].len);
-		assert_int_equal(ref[i].q->msg[0], ref[i].mark);
+		assert_int_equal(ref[i].q->msg[ref[i].asks != 0 ? DNS_HEADER + 6 : 0], ref[i].mark);
 		assert_int_equal(ref[i].q->msg[ref[i].len - 1], ref[i].mark);
 	}
 }
@@ -1012,6 +1131,8 @@ random_steps_agree_with_a_plain_reference(void **state)
 			if (what < 12) {
 				random_end(r);
 			} else if (what < 14) {
+				if (ref_heir(r) != NULL)
+					continue;
 				query_free(&t, r->q);
 				r->q = NULL;
 			} else {
@@ -1024,7 +1145,120 @@ random_steps_agree_with_a_plain_reference(void **state)
 	check_all();
 	/* It was all met, and often. */
 	assert_true(times_full > 100 && times_unfair > 100 && times_no_place > 100 && times_unfair_long > 100);
+	assert_true(times_joined > 10000 && times_too_late > 100);
+	assert_true(times_in_place > 10000 && times_long_in_place > 1000);
 	free(block);
+}
+
+static int
+by_hash(const void *a, const void *b)
+{
+	const uint32_t *one = a, *other = b;
+
+	return one[0] < other[0] ? -1 : one[0] > other[0];
+}
+
+/* Opens a query with one of many names: 16 letters, chosen by the number. */
+static struct query *
+open_number(uint32_t number)
+{
+	struct origin from = {.peer = address(number)};
+	struct edns_facts f = {.question_end = DNS_HEADER + 22,
+			       .question = {.name_len = 18, .type = 1, .class = 1}};
+
+	memset(msg, 0, f.question_end);
+	msg[DNS_HEADER] = 16;
+	seed = number;
+	for (unsigned i = 1; i <= 16; i++)
+		msg[DNS_HEADER + i] = (uint8_t)('a' + chance() % 26);
+	return query_open(&t, &from, msg, f.question_end, &f, 0);
+}
+
+/* Different names with the same hash: they are looked for. */
+static void
+equal_hashes_make_no_twins(void **state)
+{
+	enum { NAMES = 300000 };
+	static uint32_t hashes[NAMES][2];
+	void *block = start(SLOTS, fill);
+	unsigned pairs = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < NAMES; i++) {
+		struct query *q = open_number(i);
+
+		hashes[i][0] = q->alike;
+		hashes[i][1] = i;
+		query_free(&t, q);
+	}
+	qsort(hashes, NAMES, sizeof(hashes[0]), by_hash);
+	for (unsigned i = 1; i < NAMES; i++) {
+		struct query *one, *other;
+
+		if (hashes[i][0] != hashes[i - 1][0])
+			continue;
+		one = open_number(hashes[i][1]);
+		other = open_number(hashes[i - 1][1]);
+		assert_int_equal(one->alike, other->alike);
+		assert_int_equal(other->state, QUERY_WAITING);
+		assert_int_equal(open_number(hashes[i][1])->leader, one - t.slot);
+		assert_int_equal(open_number(hashes[i - 1][1])->leader, other - t.slot);
+		pairs++;
+		while ((one = query_first(&t, QUERY_LIST_OPEN)) != NULL)
+			query_end(&t, one);
+	}
+	assert_true(pairs > 0);
+	free(block);
+}
+
+/* Whoever ends meanwhile, and whoever goes on in whose place: a walk meets each client once that is there when
+ * its turn comes. */
+static void
+a_walk_meets_all_whoever_ends_meanwhile(void **state)
+{
+	unsigned gone = 0, met_later = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 10000; round++) {
+		void *block = start(SLOTS, fill);
+		bool met[40] = {false}, ended[40] = {false};
+		struct query *q, *other;
+		uint64_t last[2] = {0, 0}; /* on OPEN, and behind it on BRIEF */
+
+		seed = round;
+		for (unsigned i = 0; i < 40; i++) {
+			unsigned asks = chance() % 4; /* 0: alone */
+			struct origin from = {.peer = address(i), .token = i};
+
+			make_twin_of(asks, 40, 1);
+			q = query_open(&t, &from, msg, 40, asks != 0 ? &asked_facts : &facts, i);
+			if (q->state != QUERY_TWIN)
+				q->asked = chance() % 2;
+			if (round % 2 == 1 && chance() % 2 == 0)
+				query_make_brief(&t, q);
+		}
+		query_walk(&t, QUERY_LIST_OPEN);
+		while ((q = query_walked(&t)) != NULL) {
+			assert_false(met[q->origin.token] || ended[q->origin.token]);
+			assert_true(q->state == QUERY_WAITING || q->state == QUERY_TWIN);
+			assert_true(q->opened_ms >= last[q->brief] && (q->brief || last[1] == 0));
+			last[q->brief] = q->opened_ms;
+			met[q->origin.token] = true;
+			for (unsigned n = chance() % 4; n > 0; n--) {
+				other = chance() % 3 == 0 ? q : &t.slot[chance() % 40];
+				if (other->state != QUERY_WAITING && other->state != QUERY_TWIN)
+					continue;
+				ended[other->origin.token] = true;
+				gone++;
+				met_later += query_has_twins(other);
+				query_end(&t, other);
+			}
+		}
+		for (unsigned i = 0; i < 40; i++)
+			assert_true(met[i] || ended[i]);
+		free(block);
+	}
+	assert_true(gone > 100000 && met_later > 10000);
 }
 
 int
@@ -1063,6 +1297,8 @@ main(void)
 		cmocka_unit_test(a_spent_query_is_kept_while_a_slot_is_free),
 		cmocka_unit_test(memory_is_what_is_said),
 		cmocka_unit_test(random_steps_agree_with_a_plain_reference),
+		cmocka_unit_test(equal_hashes_make_no_twins),
+		cmocka_unit_test(a_walk_meets_all_whoever_ends_meanwhile),
 	};
 
 	return cmocka_run_group_tests_name("query", tests, NULL, NULL);

@@ -106,7 +106,7 @@ on_reply(struct world_listener *l, const struct origin *to, const uint8_t *msg, 
 }
 
 static void
-client_asks(bool stream)
+client_asks_for(const char *name, bool stream)
 {
 	static struct made m;
 	uint32_t token = ++clients.tokens;
@@ -117,11 +117,17 @@ client_asks(bool stream)
 	*a = (struct asked){now.mono_ms, token, stream};
 	clients.open++;
 	made_init(&m, token & 0xffff, DNS_RD);
-	made_question(&m, "www.example", 1, 1);
+	made_question(&m, name, 1, 1);
 	made_opt(&m, 1232, 0);
 	if (trace)
 		print_message("# %llu ms: %u asks\n", (unsigned long long)now.mono_ms, (unsigned)token);
 	LAW(proxy_ask(&world.proxy, &from, m.buf, m.len, now.mono_ms));
+}
+
+static void
+client_asks(bool stream)
+{
+	client_asks_for(world_name(), stream);
 }
 
 /* A client over TCP goes away; where there is none with an open question, nobody does. */
@@ -818,6 +824,20 @@ count_connections(void)
 	}
 }
 
+/* Often one that others ask as well. */
+static const char *
+some_name(void)
+{
+	switch (fake_chance(4)) {
+	case 0:
+		return "www.example";
+	case 1:
+		return "WWW.example";
+	default:
+		return world_name();
+	}
+}
+
 static void
 life_step(void)
 {
@@ -832,8 +852,8 @@ life_step(void)
 	if (life.ask_ms > now.mono_ms)
 		return;
 	for (uint32_t n = fake_chance(100) == 0 ? fake_between(2, 60) : 1; n > 0; n--)
-		client_asks(fake_chance(4) == 0);
-	if (fake_chance(16) == 0)
+		client_asks_for(some_name(), fake_chance(4) == 0);
+	while (fake_chance(16) == 0)
 		client_vanishes();
 	if (clients.open > life.most_open)
 		life.most_open = clients.open;
@@ -894,11 +914,12 @@ live(unsigned ups, enum pool_policy policy, bool keep_warm)
 	on_answer = note_answer;
 	sluggish = true;
 	pass(hours() * 3600000 / 4);
-	print_message(
-		"# %u upstreams: %llu asked, %llu answered, %llu failed, %llu gone, %llu again, %llu hedged\n",
-		ups, (unsigned long long)c->asked, (unsigned long long)c->answered,
-		(unsigned long long)c->failed, (unsigned long long)c->gone, (unsigned long long)c->again,
-		(unsigned long long)c->hedged);
+	print_message("# %u upstreams: %llu asked, %llu answered, %llu failed, %llu gone, %llu again, %llu "
+		      "hedged, %llu twins\n",
+		      ups, (unsigned long long)c->asked, (unsigned long long)c->answered,
+		      (unsigned long long)c->failed, (unsigned long long)c->gone, (unsigned long long)c->again,
+		      (unsigned long long)c->hedged, (unsigned long long)c->joined);
+	LAW(c->joined >= c->asked / 100);
 	print_message(
 		"# at most %u open, %u descriptors, %llu SYNs in 10 s, %llu ms while all but one were well\n",
 		life.most_open, fake.fds_most, (unsigned long long)life.most_syns,

@@ -17,10 +17,11 @@
 #define NET_FAILED (-2) /* errno says why; close it */
 
 /* Listening sockets on an address and port.  IPv6 sockets take IPv6 only.  Where the
- * address is 0.0.0.0 or ::, datagrams come with the address that was asked.
+ * address is 0.0.0.0 or ::, datagrams come with the address that was asked.  Of those that are shared there may
+ * be several for one address and port, between which the kernel spreads clients (SO_REUSEPORT).
  * Returns a descriptor, or -1 with errno. */
-int net_listen_udp(const struct addr *at);
-int net_listen_tcp(const struct addr *at);
+int net_listen_udp(const struct addr *at, bool shared);
+int net_listen_tcp(const struct addr *at, bool shared);
 
 /* Takes a waiting connection.  Returns a descriptor; NET_AGAIN when there is none (any more);
  * NET_FAILED when descriptors or memory are used up (EMFILE, ENFILE, ENOBUFS, ENOMEM). */

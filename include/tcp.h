@@ -65,8 +65,8 @@ size_t tcp_memory(uint32_t clients);
 void tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
 	      const struct now *now);
 
-/* Adds a listening address, at most LISTEN_MAX.  Returns 0, or -1 with errno. */
-int tcp_listen(struct tcp *t, const struct addr *at);
+/* Adds a listening socket of net_listen_tcp(), at most LISTEN_MAX; it is closed with the others. */
+void tcp_add(struct tcp *t, int fd);
 
 /* Writes what is gathered as far as sockets take it, and closes them all. */
 void tcp_close(struct tcp *t);

@@ -30,8 +30,8 @@ struct udp {
 
 void udp_init(struct udp *u, struct proxy *proxy, uint16_t reply_max);
 
-/* Adds a listening address, at most LISTEN_MAX.  Returns 0, or -1 with errno. */
-int udp_listen(struct udp *u, const struct addr *at);
+/* Adds a listening socket of net_listen_udp(), at most LISTEN_MAX; it is closed with the others. */
+void udp_add(struct udp *u, int fd);
 
 /* Sends what is gathered, and closes the sockets. */
 void udp_close(struct udp *u);

@@ -15,6 +15,7 @@ loop_take_signals(void)
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGUSR1);
 	sigaddset(&ours, SIGUSR2);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
@@ -74,7 +75,7 @@ turn(const struct member *members, size_t count, struct wants *w, struct now *no
 }
 
 int
-loop_run(const struct member *members, size_t count, struct now *now, void (*on_usr2)(void))
+loop_run(const struct member *members, size_t count, struct now *now, void (*on_signal)(int number))
 {
 	struct wants w;
 	int number;
@@ -83,8 +84,8 @@ loop_run(const struct member *members, size_t count, struct now *now, void (*on_
 	do {
 		turn(members, count, &w, now);
 		number = next_signal(&w);
-		if (number == SIGUSR2)
-			on_usr2();
-	} while (number == 0 || number == SIGUSR2);
+		if (number == SIGUSR1 || number == SIGUSR2)
+			on_signal(number);
+	} while (number != SIGTERM && number != SIGINT);
 	return number;
 }

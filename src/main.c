@@ -18,8 +18,10 @@
 #include "log.h"
 #include "loop.h"
 #include "now.h"
+#include "net.h"
 #include "probe.h"
 #include "proxy.h"
+#include "supervisor.h"
 #include "tcp.h"
 #include "text.h"
 #include "trust.h"
@@ -186,19 +188,20 @@ check(void)
 {
 	size_t queries = sizeof(proxy) + query_memory(config.max_queries);
 	size_t clients = sizeof(udp) + sizeof(tcp) + tcp_memory(config.tcp_clients);
-	size_t upstreams = config.upstreams * dot_memory();
+	size_t upstreams = config.upstreams * dot_memory(), cache = (size_t)config.cache_size * 1024;
 	char memory[512];
 
 	config_print(&config, page);
 	text_make(memory, sizeof(memory),
-		  "# Memory taken at start, of which only what is used is touched:\n"
+		  "# Memory taken at start by each worker, of which only what is used is touched:\n"
 		  "#   queries on their way   %9zu octets\n"
 		  "#   clients                %9zu octets\n"
 		  "#   upstream connections   %9zu octets\n"
+		  "#   answers that are kept  %9zu octets\n"
 		  "#   trust anchors          %9zu octets (%zu anchors)\n"
 		  "#   together               %9zu octets\n",
-		  queries, clients, upstreams, trust_octets, trust_count(trust),
-		  queries + clients + upstreams + trust_octets);
+		  queries, clients, upstreams, cache, trust_octets, trust_count(trust),
+		  queries + clients + upstreams + cache + trust_octets);
 	return say(STDOUT_FILENO, page) == 0 && say(STDOUT_FILENO, memory) == 0 ? EXIT_OK : EXIT_START;
 }
 
@@ -253,20 +256,68 @@ refuse_address(const struct addr *at, const char *transport)
 	give_up(EXIT_START);
 }
 
+static int socket_of[WORKERS_MAX][LISTEN_MAX][2]; /* for datagrams and for streams */
+
+static int
+open_one(size_t i, int stream, bool shared)
+{
+	const struct addr *at = &config.listen[i];
+	int fd = stream ? net_listen_tcp(at, shared) : net_listen_udp(at, shared);
+
+	if (fd == -1)
+		refuse_address(at, stream ? "tcp" : "udp");
+	return fd;
+}
+
+/* All listening sockets of all workers.  Whether the address is somebody else's shows only while it is not
+ * shared. */
 static void
 listen_everywhere(void)
 {
-	for (size_t i = 0; i < config.listens; i++) {
-		if (udp_listen(&udp, &config.listen[i]) == -1)
-			refuse_address(&config.listen[i], "udp");
-		if (tcp_listen(&tcp, &config.listen[i]) == -1)
-			refuse_address(&config.listen[i], "tcp");
-	}
+	for (size_t i = 0; i < config.listens; i++)
+		for (int stream = 0; stream < 2; stream++) {
+			if (config.workers > 1)
+				net_close(open_one(i, stream, false));
+			for (size_t w = 0; w < config.workers; w++)
+				socket_of[w][i][stream] = open_one(i, stream, config.workers > 1);
+		}
+}
+
+/* One worker takes its own, and lets those of the others be. */
+static void
+take_sockets(size_t worker)
+{
+	for (size_t i = 0; i < config.listens; i++)
+		for (size_t w = 0; w < config.workers; w++) {
+			if (w == worker) {
+				udp_add(&udp, socket_of[w][i][0]);
+				tcp_add(&tcp, socket_of[w][i][1]);
+			} else {
+				net_close(socket_of[w][i][0]);
+				net_close(socket_of[w][i][1]);
+			}
+		}
+}
+
+/* As many workers as there are processors for us. */
+static void
+count_workers(void)
+{
+	unsigned long set[1024 / (8 * sizeof(unsigned long))] = {0};
+	long octets = syscall(SYS_sched_getaffinity, 0, sizeof(set), set);
+
+	if (config.workers != 0)
+		return;
+	for (size_t i = 0; i < 8 * sizeof(set) && octets > 0 && config.workers < WORKERS_MAX; i++)
+		if ((set[i / (8 * sizeof(set[0]))] >> (i % (8 * sizeof(set[0]))) & 1) != 0)
+			config.workers++;
+	if (config.workers == 0)
+		config.workers = 1;
 }
 
 /* Descriptors for everything but TCP clients; these get what is left.  Without this, many clients
  * would keep dnproxy from reaching its upstreams. */
-#define DESCRIPTORS_BESIDE (2 * config.listens + 3 * config.upstreams + 16)
+#define DESCRIPTORS_BESIDE (2 * config.listens * config.workers + 3 * config.upstreams + 16)
 
 /* Reads, or else sets, how many descriptors are granted.  The system call itself: the C library's brings 2 kB
  * that tell other threads. */
@@ -313,14 +364,29 @@ rules_of(const struct config_upstream *u)
 }
 
 static void
+build_cache(void)
+{
+	struct cache_rules rules = {
+		.min_ttl = config.cache_min_ttl, .max_ttl = config.cache_max_ttl, .stale = config.cache_stale};
+	uint32_t seed[2];
+
+	/* Without entropy yet nothing is kept: no names may be chosen that meet. */
+	if (config.cache_size > 0 && entropy_fill(seed, sizeof(seed)) == 0)
+		cache_init(&proxy.kept.cache, take((size_t)config.cache_size * 1024),
+			   (size_t)config.cache_size * 1024, &rules, seed);
+}
+
+static void
 build(void)
 {
 	struct proxy_settings set = {.allow = config.allow,
 				     .allows = config.allows,
 				     .policy = (enum pool_policy)config.upstream_policy,
+				     .prefetch = config.cache_prefetch,
 				     .log_queries = config.log_queries};
 
 	proxy_init(&proxy, &set, take(query_memory(config.max_queries)), config.max_queries, entropy_fill);
+	build_cache();
 	udp_init(&udp, &proxy, config.udp_size);
 	tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients, config.tcp_per_address,
 		 &now);
@@ -421,11 +487,39 @@ clock_want(void *self, struct wants *w)
 	(void)w;
 }
 
-/* The network has changed, says whoever sends it: what is connected is of no use any more. */
+/* What has happened since the start; of this worker. */
 static void
-on_usr2(void)
+log_counters(void)
 {
-	begin_anew("SIGUSR2: connections to upstreams are made anew");
+	const struct proxy_counters *c = &proxy.count;
+	const struct cache_counters *k = &proxy.kept.cache.count;
+
+	log_info("counters: asked %llu, answered %llu, refused %llu, failed %llu, gone %llu, open %u, dropped "
+		 "%llu",
+		 (unsigned long long)c->asked, (unsigned long long)c->answered, (unsigned long long)c->refused,
+		 (unsigned long long)c->failed, (unsigned long long)c->gone, (unsigned)proxy.table.open,
+		 (unsigned long long)c->dropped);
+	log_info("counters: cached %llu, stale %llu, refreshed %llu, joined %llu, kept %llu, evicted %llu",
+		 (unsigned long long)c->cached, (unsigned long long)c->stale, (unsigned long long)c->refreshed,
+		 (unsigned long long)c->joined, (unsigned long long)k->stored, (unsigned long long)k->evicted);
+	log_info("counters: sent again %llu, hedged %llu, soured %llu, late %llu, strangers %llu",
+		 (unsigned long long)c->again, (unsigned long long)c->hedged, (unsigned long long)c->soured,
+		 (unsigned long long)c->late, (unsigned long long)c->strangers);
+	for (size_t i = 0; i < config.upstreams; i++)
+		log_info("counters: %s: %llu full handshakes, %llu of known certificates, %llu resumed",
+			 dot[i]->up.name, (unsigned long long)dot[i]->opened[TLS_FULL],
+			 (unsigned long long)dot[i]->opened[TLS_KNOWN_LEAF],
+			 (unsigned long long)dot[i]->opened[TLS_RESUMED]);
+}
+
+/* SIGUSR2: the network has changed, says whoever sends it, and what is connected is of no use any more. */
+static void
+on_signal(int number)
+{
+	if (number == SIGUSR1)
+		log_counters();
+	else
+		begin_anew("SIGUSR2: connections to upstreams are made anew");
 }
 
 static int
@@ -444,13 +538,27 @@ serve(void)
 	members[count++] = (struct member){.want = proxy_want, .step = proxy_step, .self = &proxy};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
-	number = loop_run(members, count, &now, on_usr2);
+	number = loop_run(members, count, &now, on_signal);
 	log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	udp_close(&udp);
 	tcp_close(&tcp);
 	for (size_t i = 0; i < config.upstreams; i++)
 		dot_close(dot[i]);
 	return EXIT_OK;
+}
+
+/* One worker, or the only process there is. */
+static int
+work(size_t index)
+{
+	if (loop_take_signals() == -1) {
+		log_error("cannot take signals: %s", text_error(errno));
+		return EXIT_START;
+	}
+	now_read(&now);
+	build();
+	take_sockets(index);
+	return serve();
 }
 
 struct options {
@@ -559,13 +667,9 @@ main(int argc, char **argv)
 	now_read(&now);
 	if (o.task == TO_PROBE)
 		return probe(&o);
-	if (loop_take_signals() == -1) {
-		log_error("cannot take signals: %s", text_error(errno));
-		give_up(EXIT_START);
-	}
+	count_workers();
 	fit_descriptors();
-	build();
 	listen_everywhere();
 	log_start();
-	return serve();
+	return config.workers == 1 ? work(0) : supervisor_run(config.workers, work);
 }

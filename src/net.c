@@ -89,7 +89,7 @@ give_back(int fd)
 }
 
 static int
-open_bound(const struct addr *at, int type)
+open_bound(const struct addr *at, int type, bool shared)
 {
 	union sockname s;
 	socklen_t len = to_sockname(&s, at);
@@ -101,16 +101,18 @@ open_bound(const struct addr *at, int type)
 		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (type == SOCK_STREAM)
 		set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (shared)
+		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (bind(fd, &s.any, len) == -1)
 		return give_back(fd);
 	return fd;
 }
 
 int
-net_listen_udp(const struct addr *at)
+net_listen_udp(const struct addr *at, bool shared)
 {
 	static const uint8_t zero[16];
-	int fd = open_bound(at, SOCK_DGRAM);
+	int fd = open_bound(at, SOCK_DGRAM, shared);
 	bool wildcard;
 
 	if (fd == -1)
@@ -125,9 +127,9 @@ net_listen_udp(const struct addr *at)
 }
 
 int
-net_listen_tcp(const struct addr *at)
+net_listen_tcp(const struct addr *at, bool shared)
 {
-	int fd = open_bound(at, SOCK_STREAM);
+	int fd = open_bound(at, SOCK_STREAM, shared);
 
 	if (fd == -1)
 		return -1;

@@ -102,15 +102,10 @@ tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint
 	chunk_pool_init(&t->pool);
 }
 
-int
-tcp_listen(struct tcp *t, const struct addr *at)
+void
+tcp_add(struct tcp *t, int fd)
 {
-	int fd = net_listen_tcp(at);
-
-	if (fd == -1)
-		return -1;
 	t->fd[t->sockets++] = fd;
-	return 0;
 }
 
 static void

@@ -59,16 +59,10 @@ udp_init(struct udp *u, struct proxy *proxy, uint16_t reply_max)
 		u->in[i].data = u->in_data[i];
 }
 
-int
-udp_listen(struct udp *u, const struct addr *at)
+void
+udp_add(struct udp *u, int fd)
 {
-	size_t i = u->sockets;
-
-	u->fd[i] = net_listen_udp(at);
-	if (u->fd[i] == -1)
-		return -1;
-	u->sockets++;
-	return 0;
+	u->fd[u->sockets++] = fd;
 }
 
 void

@@ -20,6 +20,7 @@
 #define LAW(holds) assert_true(holds)
 #include "log.h"
 #include "proxy_world.h"
+#include "net.h"
 #include "tcp.h"
 
 static struct tcp tcp;
@@ -93,7 +94,7 @@ start(uint32_t clients, uint32_t per_address)
 	clock_now.mono_ms = world.now;
 	tcp_init(&tcp, block, &world.proxy, clients, per_address, &clock_now);
 	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
-	assert_int_equal(tcp_listen(&tcp, &at), 0);
+	tcp_add(&tcp, net_listen_tcp(&at, false));
 	assert_int_equal(getsockname(tcp.fd[0], (struct sockaddr *)&sin, &len), 0);
 	port = ntohs(sin.sin_port);
 	member = tcp_member(&tcp);
@@ -392,7 +393,7 @@ a_knock_at_another_door_closes_nobody_before_the_time(void **state)
 	(void)state;
 	start(2, 9);
 	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
-	assert_int_equal(tcp_listen(&tcp, &at), 0);
+	tcp_add(&tcp, net_listen_tcp(&at, false));
 	a = enter('a');
 	b = knock('b', 1);
 	assert_int_equal(getsockname(tcp.fd[1], (struct sockaddr *)&sin, &len), 0);

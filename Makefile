@@ -15,18 +15,24 @@ SIZE_MAX = 150000
 
 CC       = musl-gcc
 HOSTCC   = cc
+AR       = gcc-ar
 STRIP    = strip
 B        = build
 PREFIX   = /usr/local
 DESTDIR  =
 
 WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
-OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
+# Small first.  Loads of constants stay in loops, and tables need no more alignment than the processor asks for.
+OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	   -fno-move-loop-invariants -fno-tree-loop-im $(if $(filter x86_64-%,$(MACHINE)),-malign-data=abi)
+# The program is compiled as a whole, BearSSL with it: 4 kB less.  Objects hold plain code as well, for the tests.
+LTO      = -flto -ffat-lto-objects
+MACHINE := $(shell $(CC) -dumpmachine)
 # Our own code has no floating point: where the compiler can be told so, it is.
-NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(shell $(CC) -dumpmachine)),-mgeneral-regs-only)
-CFLAGS   = $(OPT) -fno-pie -fno-jump-tables -fno-tree-switch-conversion $(NO_FLOAT)
+NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(MACHINE)),-mgeneral-regs-only)
+CFLAGS   = $(OPT:-Os=-Oz) $(LTO) -g -fno-pie -fno-jump-tables -fno-tree-switch-conversion $(NO_FLOAT)
 # The small "page" keeps the linker from filling the file up to the next 4,096 octets.
-LDFLAGS  = -static -no-pie -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
+LDFLAGS  = -static -no-pie -flto-partition=one -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
 	   -Wl,-z,noseparate-code,-z,norelro,-z,common-page-size=32
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)

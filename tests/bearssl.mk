@@ -24,8 +24,8 @@ endif
 
 $(BEARSSL_LIB): $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
-	$(MAKE) -s -C $(BEARSSL_DIR) BUILD=$(abspath $(@D)) CC='$(CC)' \
-		CFLAGS='-W -Wall $(OPT) -fno-pie -ffile-prefix-map=$(abspath $(BEARSSL_DIR))=bearssl $(BEARSSL_DEFS)' lib
+	$(MAKE) -s -C $(BEARSSL_DIR) BUILD=$(abspath $(@D)) CC='$(CC)' AR='$(AR)' \
+		CFLAGS='-W -Wall -g $(OPT) $(LTO) -fno-pie -ffile-prefix-map=$(abspath $(BEARSSL_DIR))=bearssl $(BEARSSL_DEFS)' lib
 
 CA_FILES = $(wildcard $(CA_NAMES:%=$(CA_DIR)/%.crt))
 CA_LACK  = $(filter-out $(CA_FILES:$(CA_DIR)/%.crt=%),$(CA_NAMES))

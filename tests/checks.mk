@@ -26,8 +26,8 @@ F          = $(B)/fuzz
 TEST_CC    = gcc
 FUZZ_CC    = clang
 SAN        = -fsanitize=address,undefined -fno-sanitize-recover=undefined
-TEST_FLAGS = -std=c11 $(WARN) -Werror $(CPPFLAGS) -g -O1 -fno-omit-frame-pointer -MMD -MP
-FUZZ_FLAGS = $(TEST_FLAGS) $(SAN) -fsanitize=fuzzer-no-link
+TEST_FLAGS = -fno-lto -std=c11 $(WARN) -Werror $(CPPFLAGS) -g -O1 -fno-omit-frame-pointer -MMD -MP
+FUZZ_FLAGS = $(TEST_FLAGS:-fno-lto=) $(SAN) -fsanitize=fuzzer-no-link
 UNITS      = $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZERS    = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PARTS      = $(MODULES) anchors
@@ -120,11 +120,8 @@ $(FUZZERS:%=replay-%): replay-%: $(S)/replay_%
 
 # ---- Size and speed -------------------------------------------------------------------------------
 
-$(B)/dnproxy.map: $(OBJ) $(BEARSSL_LIB)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-Map=$@ -o $(B)/mapped $(OBJ) $(BEARSSL_LIB)
-	@rm -f $(B)/mapped
-# EACH=1 shows every object of the libraries.
-size: $(B)/dnproxy $(B)/dnproxy.map
+# EACH=1 shows every file of BearSSL.
+size: $(B)/dnproxy $(B)/dnproxy.unstripped
 	@tests/size.sh $^ $(SIZE_MAX) $(EACH)
 
 BENCH_TOOLS = $(patsubst %,$(B)/bench/%,responder client relay limit)

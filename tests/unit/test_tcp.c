@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <arpa/inet.h>
@@ -104,7 +105,7 @@ start(uint32_t clients, uint32_t per_address)
 
 struct client {
 	int fd;
-	char name[10];		  /* of its questions */
+	char letter;		  /* of its questions */
 	struct tcp_client *there; /* its slot */
 	size_t got;
 };
@@ -114,10 +115,9 @@ static struct client
 knock(char letter, unsigned host)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET};
-	struct client c = {.fd = socket(AF_INET, SOCK_STREAM, 0), .name = "x.example"};
+	struct client c = {.fd = socket(AF_INET, SOCK_STREAM, 0), .letter = letter};
 	int small = 2048;
 
-	c.name[0] = letter;
 	assert_int_not_equal(c.fd, -1);
 	setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
@@ -143,17 +143,21 @@ enter(char letter)
 	return c;
 }
 
-/* Sends so many questions in one piece, and waits until they are at the upstream. */
+/* Sends so many questions in one piece, and waits until they are at the upstream.  Each has a name of its own
+ * that begins with the client's letter: of equal ones only one would get there. */
 static void
 ask(struct client *c, unsigned times)
 {
 	static struct made m, all;
+	static unsigned asked;
+	char name[32];
 	unsigned count = world.up[0].count;
 
 	all.len = 0;
 	for (unsigned i = 0; i < times; i++) {
+		snprintf(name, sizeof(name), "%c%u.example", c->letter, asked++);
 		made_init(&m, i, DNS_RD);
-		made_question(&m, c->name, 1, 1);
+		made_question(&m, name, 1, 1);
 		made_u16(&all, (unsigned)m.len);
 		made_octets(&all, m.buf, m.len);
 	}
@@ -171,7 +175,7 @@ answer(const struct client *c, size_t size)
 	struct dns_question q;
 	unsigned k = 0;
 
-	while (world.up[0].sent[k].msg[DNS_HEADER + 1] != (uint8_t)c->name[0])
+	while (world.up[0].sent[k].msg[DNS_HEADER + 1] != (uint8_t)c->letter)
 		assert_true(++k < world.up[0].count);
 	s = world_take(0, k);
 	assert_int_equal(dns_read_question(s.msg, s.len, &q), 0);

@@ -37,9 +37,10 @@
 #define CONFIG_PATH_MAX 256u   /* a path in a setting */
 #define CONFIG_ERROR_MAX 512u  /* one line: place, key, value, what is expected */
 
-#define WORKERS_MAX 64u		 /* processors of the largest machine this is for */
-#define SUPERVISOR_REST_MS 1000u /* a worker that dies at once is no reason to fork in a loop */
-#define SUPERVISOR_END_MS 900u	 /* "within a second", their end included */
+#define WORKERS_MAX 64u		    /* processors of the largest machine this is for */
+#define SUPERVISOR_REST_MS 1000u    /* a worker that dies at once is no reason to fork in a loop */
+#define SUPERVISOR_END_MS 900u	    /* "within a second", their end included */
+#define SUPERVISOR_LOOK_MS 3600000u /* as good as for ever */
 
 /* ---- Queries on their way ------------------------------------------------------------------- */
 

@@ -17,6 +17,9 @@ extern const char *const log_words[];
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
+/* From here on lines begin with "worker 2: ", behind the level; what was counted so far is another's. */
+void log_set_worker(unsigned number);
+
 /* Writes one line; text is without a newline and control characters in it become '?'. */
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -8,9 +8,10 @@
 
 #include "wants.h"
 
-/* Takes SIGTERM, SIGINT, SIGUSR1 and SIGUSR2: blocked, they are read from a descriptor like everything else.  That also
- * holds for process 1 of a container, for which they have no default action.  SIGPIPE is blocked for
- * good: a log that nobody reads any more ends nothing.  Returns 0, or -1 with errno. */
+/* Takes SIGTERM, SIGINT, SIGUSR1 and SIGUSR2: blocked, they are read from a descriptor like everything else.  That
+ * also holds for process 1 of a container, for which they have no default action, and for processes that are
+ * made from this one: each reads its own.  SIGPIPE is blocked for good: a log that nobody reads any more ends
+ * nothing.  So is SIGCHLD, for who waits for it.  Returns 0, or -1 with errno. */
 int loop_take_signals(void);
 
 /* Runs until SIGTERM or SIGINT; returns its number.  now is filled once a turn.  on_signal() is called

@@ -8,11 +8,15 @@
 #include <stddef.h>
 
 /* Runs work(0) .. work(count - 1), each in a process of its own, 1 <= count <= WORKERS_MAX; what it returns is
- * the process's exit status.  A worker that ends without having been told to is started again, at once, or
- * SUPERVISOR_REST_MS after its last start.  SIGTERM and SIGINT are passed on to all, and those that have not ended
- * within SUPERVISOR_END_MS are killed; SIGUSR1 and SIGUSR2 are passed on.  Called before any of these signals
- * is taken by others; workers find them blocked, as loop_take_signals() wants them.  Workers end with this
- * process.  Returns the exit status of the program. */
-int supervisor_run(size_t count, int (*work)(size_t index));
+ * the process's exit status, and it begins as its fellows do: with this process's memory as it is now.
+ *
+ * A worker that ends without having been told to is started again: the first time at once, later not sooner than
+ * SUPERVISOR_REST_MS after its last start.  SIGUSR1 and SIGUSR2 are passed on to all.  So are SIGTERM and
+ * SIGINT, after which this returns: when all have ended, or after SUPERVISOR_END_MS, when the others are
+ * killed.  When this process is killed itself, workers are sent SIGTERM.  Whatever other children it has
+ * (process 1 of a container is given some) are collected too.
+ *
+ * Called behind loop_take_signals(), which holds for the workers as well, in a process of one thread. */
+void supervisor_run(size_t count, int (*work)(size_t index));
 
 #endif

@@ -23,6 +23,7 @@ static struct memory {
 } memory[4];
 
 static uint64_t clock_ms; /* as log_tick() said last */
+static char who[24];	  /* "worker 2: " */
 
 void
 log_set_level(enum log_level level)
@@ -37,6 +38,14 @@ log_get_level(void)
 }
 
 static unsigned long lost; /* lines that found standard error full */
+
+void
+log_set_worker(unsigned number)
+{
+	text_make(who, sizeof(who), "worker %u: ", number);
+	memset(memory, 0, sizeof(memory));
+	lost = 0;
+}
 
 /* Whether a line can be written without waiting.  A pipe that poll() calls writable takes PIPE_BUF
  * octets; making it non-blocking instead would do so for every program that shares it. */
@@ -53,7 +62,7 @@ takes_a_line(void)
 static void
 put_line(const char *word, const char *text)
 {
-	char line[LOG_LINE_MAX + 64];
+	char line[LOG_LINE_MAX + 96];
 	size_t n;
 	ssize_t done;
 
@@ -62,10 +71,10 @@ put_line(const char *word, const char *text)
 		return;
 	}
 	if (lost > 0)
-		text_make(line, sizeof(line), "dnproxy: %s: %.*s (%lu lines before this were lost)\n", word,
-			  (int)LOG_LINE_MAX, text, lost);
+		text_make(line, sizeof(line), "dnproxy: %s: %s%.*s (%lu lines before this were lost)\n", word,
+			  who, (int)LOG_LINE_MAX, text, lost);
 	else
-		text_make(line, sizeof(line), "dnproxy: %s: %s\n", word, text);
+		text_make(line, sizeof(line), "dnproxy: %s: %s%s\n", word, who, text);
 	n = strlen(line);
 	line[n - 1] = '\n';
 	lost = 0;

@@ -19,6 +19,7 @@ loop_take_signals(void)
 	sigaddset(&ours, SIGUSR2);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
+	sigaddset(&blocked, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)
 		return -1;
 	signals = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/select.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -18,9 +15,10 @@
 #include "log.h"
 #include "loop.h"
 #include "now.h"
-#include "net.h"
+#include "options.h"
 #include "probe.h"
 #include "proxy.h"
+#include "start.h"
 #include "supervisor.h"
 #include "tcp.h"
 #include "text.h"
@@ -28,10 +26,6 @@
 #include "udp.h"
 
 enum exit_status { EXIT_OK = 0, EXIT_START = 1, EXIT_SETTINGS = 2 };
-
-/* Listeners, upstream connections, clients; the standard streams, and a few for the C library. */
-_Static_assert(2 * LISTEN_MAX + 3 * UPSTREAMS_MAX + TCP_CLIENTS_MAX + 16 <= FD_SETSIZE,
-	       "select() cannot wait for that many descriptors");
 
 /* All that serving needs: parts of a fixed size lie here, what the settings size is taken once. */
 static struct now now;
@@ -189,42 +183,29 @@ check(void)
 	size_t queries = sizeof(proxy) + query_memory(config.max_queries);
 	size_t clients = sizeof(udp) + sizeof(tcp) + tcp_memory(config.tcp_clients);
 	size_t upstreams = config.upstreams * dot_memory(), cache = (size_t)config.cache_size * 1024;
+	size_t each = queries + clients + upstreams + cache;
 	char memory[512];
 
 	config_print(&config, page);
+	start_count(&config);
 	text_make(memory, sizeof(memory),
 		  "# Memory taken at start by each worker, of which only what is used is touched:\n"
 		  "#   queries on their way   %9zu octets\n"
 		  "#   clients                %9zu octets\n"
 		  "#   upstream connections   %9zu octets\n"
 		  "#   answers that are kept  %9zu octets\n"
-		  "#   trust anchors          %9zu octets (%zu anchors)\n"
-		  "#   together               %9zu octets\n",
+		  "#   trust anchors          %9zu octets (%zu anchors), of all together\n"
+		  "#   together               %9llu octets (%u workers)\n",
 		  queries, clients, upstreams, cache, trust_octets, trust_count(trust),
-		  queries + clients + upstreams + cache + trust_octets);
+		  (unsigned long long)each * config.workers + trust_octets, (unsigned)config.workers);
 	return say(STDOUT_FILENO, page) == 0 && say(STDOUT_FILENO, memory) == 0 ? EXIT_OK : EXIT_START;
 }
-
-static const char usage[] =
-	"dnproxy: takes plain DNS over UDP and TCP, and asks an upstream over authenticated TLS.\n"
-	"\n"
-	"usage: dnproxy [-c FILE] [--check]\n"
-	"       dnproxy probe [-c FILE] [--json] [--idle] [--name NAME] [IP[@PORT][#HOSTNAME]]\n"
-	"  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
-	"      --check        check the settings, print what is in force and the memory, and end\n"
-	"      --help         print this and end\n"
-	"      --version      print versions and build date and end\n"
-	"  probe              what an upstream (each of the settings) can do, and what is wrong\n"
-	"      --json         as JSON\n"
-	"      --idle         also how long it stays open, up to 65 s\n"
-	"      --name NAME    what is asked for, else example.com\n"
-	"\n";
 
 static int
 help(void)
 {
 	config_help(page);
-	return say(STDOUT_FILENO, usage) == 0 && say(STDOUT_FILENO, page) == 0 ? EXIT_OK : EXIT_START;
+	return say(STDOUT_FILENO, options_usage) == 0 && say(STDOUT_FILENO, page) == 0 ? EXIT_OK : EXIT_START;
 }
 
 static int
@@ -236,121 +217,6 @@ version(void)
 }
 
 /* ---- Start ---------------------------------------------------------------------------------- */
-
-static _Noreturn void
-refuse_address(const struct addr *at, const char *transport)
-{
-	char text[ADDR_TEXT_MAX];
-	const char *remedy = "";
-
-	addr_text(text, at);
-	if (errno == EADDRINUSE)
-		remedy = "; stop what listens there (ss -lntup), or set another dnproxy.port";
-	else if (errno == EACCES || errno == EPERM)
-		remedy = "; set dnproxy.port (DNPROXY_PORT) to 5353, or give CAP_NET_BIND_SERVICE (setcap, "
-			 "AmbientCapabilities=, --cap-add NET_BIND_SERVICE), or sysctl "
-			 "net.ipv4.ip_unprivileged_port_start=53";
-	else if (errno == EADDRNOTAVAIL)
-		remedy = "; no interface has this address (ip addr)";
-	log_error("cannot listen on %s (%s): %s%s", text, transport, text_error(errno), remedy);
-	give_up(EXIT_START);
-}
-
-static int socket_of[WORKERS_MAX][LISTEN_MAX][2]; /* for datagrams and for streams */
-
-static int
-open_one(size_t i, int stream, bool shared)
-{
-	const struct addr *at = &config.listen[i];
-	int fd = stream ? net_listen_tcp(at, shared) : net_listen_udp(at, shared);
-
-	if (fd == -1)
-		refuse_address(at, stream ? "tcp" : "udp");
-	return fd;
-}
-
-/* All listening sockets of all workers.  Whether the address is somebody else's shows only while it is not
- * shared. */
-static void
-listen_everywhere(void)
-{
-	for (size_t i = 0; i < config.listens; i++)
-		for (int stream = 0; stream < 2; stream++) {
-			if (config.workers > 1)
-				net_close(open_one(i, stream, false));
-			for (size_t w = 0; w < config.workers; w++)
-				socket_of[w][i][stream] = open_one(i, stream, config.workers > 1);
-		}
-}
-
-/* One worker takes its own, and lets those of the others be. */
-static void
-take_sockets(size_t worker)
-{
-	for (size_t i = 0; i < config.listens; i++)
-		for (size_t w = 0; w < config.workers; w++) {
-			if (w == worker) {
-				udp_add(&udp, socket_of[w][i][0]);
-				tcp_add(&tcp, socket_of[w][i][1]);
-			} else {
-				net_close(socket_of[w][i][0]);
-				net_close(socket_of[w][i][1]);
-			}
-		}
-}
-
-/* As many workers as there are processors for us. */
-static void
-count_workers(void)
-{
-	unsigned long set[1024 / (8 * sizeof(unsigned long))] = {0};
-	long octets = syscall(SYS_sched_getaffinity, 0, sizeof(set), set);
-
-	if (config.workers != 0)
-		return;
-	for (size_t i = 0; i < 8 * sizeof(set) && octets > 0 && config.workers < WORKERS_MAX; i++)
-		if ((set[i / (8 * sizeof(set[0]))] >> (i % (8 * sizeof(set[0]))) & 1) != 0)
-			config.workers++;
-	if (config.workers == 0)
-		config.workers = 1;
-}
-
-/* Descriptors for everything but TCP clients; these get what is left.  Without this, many clients
- * would keep dnproxy from reaching its upstreams. */
-#define DESCRIPTORS_BESIDE (2 * config.listens * config.workers + 3 * config.upstreams + 16)
-
-/* Reads, or else sets, how many descriptors are granted.  The system call itself: the C library's brings 2 kB
- * that tell other threads. */
-static int
-descriptors(const uint64_t set[2], uint64_t get[2])
-{
-	return (int)syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, set, get);
-}
-
-/* Takes as many descriptors as are granted and of use, and bounds TCP clients by them. */
-static void
-fit_descriptors(void)
-{
-	uint64_t limit[2]; /* in force, and the most there can be */
-	size_t want = DESCRIPTORS_BESIDE + config.tcp_clients, have;
-
-	if (descriptors(NULL, limit) == -1 || limit[0] >= want)
-		return;
-	have = (size_t)limit[0];
-	limit[0] = limit[1] < want ? limit[1] : want;
-	if (descriptors(limit, NULL) == 0)
-		have = (size_t)limit[0];
-	if (have >= want)
-		return;
-	if (have <= DESCRIPTORS_BESIDE) {
-		log_error("only %zu descriptors are granted, %zu are needed; raise the limit (ulimit -n)", have,
-			  DESCRIPTORS_BESIDE + 1);
-		give_up(EXIT_START);
-	}
-	config.tcp_clients = (uint16_t)(have - DESCRIPTORS_BESIDE);
-	log_warn("only %zu descriptors are granted (ulimit -n): at most %u TCP clients at once", have,
-		 (unsigned)config.tcp_clients);
-}
 
 static struct tls_rules
 rules_of(const struct config_upstream *u)
@@ -414,7 +280,12 @@ log_start(void)
 
 	for (size_t i = 0; i < config.listens; i++)
 		append(line, sizeof(line), " ", addr_text(text, &config.listen[i]));
-	log_info("dnproxy %s: listening on%s (udp, tcp)", DNPROXY_VERSION, line);
+	append(line, sizeof(line), " (udp, tcp)", "");
+	if (config.workers > 1) {
+		text_make(text, sizeof(text), "%u", (unsigned)config.workers);
+		append(line, sizeof(line), ", workers: ", text);
+	}
+	log_info("dnproxy %s: listening on%s", DNPROXY_VERSION, line);
 	line[0] = '\0';
 	for (size_t i = 0; i < config.upstreams; i++) {
 		append(line, sizeof(line), i > 0 ? ", " : "", addr_text(text, &config.upstream[i].addr));
@@ -487,29 +358,39 @@ clock_want(void *self, struct wants *w)
 	(void)w;
 }
 
-/* What has happened since the start; of this worker. */
+/* What has happened since the start; of this worker.  One name behind the other, the last one empty. */
+static void
+log_counts(const char *of, const char *names, const uint64_t *count)
+{
+	char line[LOG_LINE_MAX] = "";
+
+	for (; names[0] != '\0'; names += strlen(names) + 1, count++) {
+		size_t len = strlen(line);
+
+		text_make(line + len, sizeof(line) - len, "%s%s %llu", len > 0 ? ", " : "", names,
+			  (unsigned long long)*count);
+	}
+	log_info("counters: %s%s", of, line);
+}
+
 static void
 log_counters(void)
 {
-	const struct proxy_counters *c = &proxy.count;
-	const struct cache_counters *k = &proxy.kept.cache.count;
+	const uint64_t kept[] = {proxy.table.open, proxy.kept.cache.count.stored,
+				 proxy.kept.cache.count.evicted};
 
-	log_info("counters: asked %llu, answered %llu, refused %llu, failed %llu, gone %llu, open %u, dropped "
-		 "%llu",
-		 (unsigned long long)c->asked, (unsigned long long)c->answered, (unsigned long long)c->refused,
-		 (unsigned long long)c->failed, (unsigned long long)c->gone, (unsigned)proxy.table.open,
-		 (unsigned long long)c->dropped);
-	log_info("counters: cached %llu, stale %llu, refreshed %llu, joined %llu, kept %llu, evicted %llu",
-		 (unsigned long long)c->cached, (unsigned long long)c->stale, (unsigned long long)c->refreshed,
-		 (unsigned long long)c->joined, (unsigned long long)k->stored, (unsigned long long)k->evicted);
-	log_info("counters: sent again %llu, hedged %llu, soured %llu, late %llu, strangers %llu",
-		 (unsigned long long)c->again, (unsigned long long)c->hedged, (unsigned long long)c->soured,
-		 (unsigned long long)c->late, (unsigned long long)c->strangers);
-	for (size_t i = 0; i < config.upstreams; i++)
-		log_info("counters: %s: %llu full handshakes, %llu of known certificates, %llu resumed",
-			 dot[i]->up.name, (unsigned long long)dot[i]->opened[TLS_FULL],
-			 (unsigned long long)dot[i]->opened[TLS_KNOWN_LEAF],
-			 (unsigned long long)dot[i]->opened[TLS_RESUMED]);
+	_Static_assert(sizeof(proxy.count) == 15 * sizeof(uint64_t), "each has its name here");
+	log_counts("",
+		   "dropped\0asked\0answered\0cached\0stale\0refused\0failed\0gone\0refreshed\0joined\0"
+		   "again\0hedged\0soured\0late\0strangers\0",
+		   &proxy.count.dropped);
+	log_counts("", "open\0kept\0evicted\0", kept);
+	for (size_t i = 0; i < config.upstreams; i++) {
+		char of[80];
+
+		text_make(of, sizeof(of), "%s: ", dot[i]->up.name);
+		log_counts(of, "full handshakes\0of known certificates\0resumed\0", dot[i]->opened);
+	}
 }
 
 /* SIGUSR2: the network has changed, says whoever sends it, and what is connected is of no use any more. */
@@ -547,26 +428,33 @@ serve(void)
 	return EXIT_OK;
 }
 
-/* One worker, or the only process there is. */
+/* One worker, or the only process there is.  All that is drawn by lot is drawn here: query IDs, the secret of
+ * the cache, the keys of TLS must not be the same in two. */
 static int
 work(size_t index)
 {
+	now_read(&now);
+	build();
+	start_take(&config, index, &udp, &tcp);
+	return serve();
+}
+
+static int
+run(void)
+{
+	start_count(&config);
 	if (loop_take_signals() == -1) {
 		log_error("cannot take signals: %s", text_error(errno));
 		return EXIT_START;
 	}
-	now_read(&now);
-	build();
-	take_sockets(index);
-	return serve();
+	if (start_fit(&config) == -1 || start_listen(&config) == -1)
+		return EXIT_START;
+	log_start();
+	if (config.workers == 1)
+		return work(0);
+	supervisor_run(config.workers, work);
+	return EXIT_OK;
 }
-
-struct options {
-	const char *path;
-	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE } task;
-	struct probe_wishes wishes;
-	const char *target; /* of a probe; NULL = all upstreams */
-};
 
 static int
 probe(const struct options *o)
@@ -586,75 +474,14 @@ probe(const struct options *o)
 	return probe_end(p) == 0 && good ? EXIT_OK : EXIT_START;
 }
 
-static _Noreturn void
-refuse_usage(const char *what, const char *why)
-{
-	char line[CONFIG_ERROR_MAX];
-
-	text_make(line, sizeof(line), "dnproxy: %s: %s; see dnproxy --help", what, why);
-	refuse_settings(line);
-}
-
-static bool
-read_probe_option(struct options *o, char **argv, int *i)
-{
-	const char *arg = argv[*i];
-
-	if (strcmp(arg, "--json") == 0) {
-		o->wishes.json = true;
-	} else if (strcmp(arg, "--idle") == 0) {
-		o->wishes.idle = true;
-	} else if (strcmp(arg, "--name") == 0) {
-		if (argv[*i + 1] == NULL || !probe_is_name(argv[*i + 1]))
-			refuse_usage(arg, "needs a DNS name");
-		o->wishes.name = argv[++*i];
-	} else if (arg[0] != '-' && o->target == NULL) {
-		o->target = arg;
-	} else {
-		return false;
-	}
-	return true;
-}
-
-static void
-read_option(struct options *o, char **argv, int *i)
-{
-	const char *arg = argv[*i];
-
-	if (o->task == TO_PROBE && read_probe_option(o, argv, i))
-		return;
-	if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
-		if (argv[*i + 1] == NULL)
-			refuse_usage(arg, "names no file");
-		o->path = argv[++*i];
-	} else if (strncmp(arg, "--config=", 9) == 0) {
-		o->path = arg + 9;
-	} else if (strcmp(arg, "--check") == 0 && o->task != TO_PROBE) {
-		o->task = TO_CHECK;
-	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-		o->task = TO_HELP;
-	} else if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
-		o->task = TO_VERSION;
-	} else {
-		refuse_usage(arg,
-			     arg[0] == '-'
-				     ? "no such option"
-				     : "no option; a settings file is named with -c, and probe comes first");
-	}
-}
-
 int
 main(int argc, char **argv)
 {
-	struct options o = {.task = TO_SERVE, .wishes = {.name = "example.com"}};
-	int i = 1;
+	struct options o;
+	char error[CONFIG_ERROR_MAX];
 
-	if (argc > 1 && strcmp(argv[1], "probe") == 0) {
-		o.task = TO_PROBE;
-		i = 2;
-	}
-	for (; i < argc; i++)
-		read_option(&o, argv, &i);
+	if (options_read(&o, argc, argv, error) == -1)
+		refuse_settings(error);
 	if (o.task == TO_HELP)
 		return help();
 	if (o.task == TO_VERSION)
@@ -667,9 +494,5 @@ main(int argc, char **argv)
 	now_read(&now);
 	if (o.task == TO_PROBE)
 		return probe(&o);
-	count_workers();
-	fit_descriptors();
-	listen_everywhere();
-	log_start();
-	return config.workers == 1 ? work(0) : supervisor_run(config.workers, work);
+	return run();
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,12 +16,10 @@
 #include "now.h"
 #include "text.h"
 
-struct worker {
-	pid_t pid; /* 0 = none */
-	uint64_t started_ms;
-};
-
-static struct worker worker[WORKERS_MAX];
+static struct worker {
+	pid_t pid;	 /* 0 = none */
+	uint64_t due_ms; /* not started before this; 0 = it never was */
+} worker[WORKERS_MAX];
 static size_t workers;
 static int (*what)(size_t index);
 
@@ -35,148 +34,159 @@ clock_ms(void)
 
 /* ---- Workers -------------------------------------------------------------------------------- */
 
+/* fork() without what the C library does in it for threads, which takes 2 kB: here is one thread.  Processors
+ * disagree about the order of clone()'s arguments, of which all but the signal are zero; where the signal is not
+ * the first (s390), there is a fork(). */
+static pid_t
+divide(void)
+{
+#ifdef SYS_fork
+	return (pid_t)syscall(SYS_fork);
+#else
+	return (pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+#endif
+}
+
 /* In the new process.  Whoever keeps it may have gone before it asked to be told. */
 static _Noreturn void
 become_worker(size_t i, pid_t keeper)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	(void)syscall(SYS_prctl, (long)PR_SET_PDEATHSIG, (long)SIGTERM);
 	if (getppid() != keeper)
 		_exit(1);
+	log_set_worker((unsigned)i + 1);
 	_exit(what(i));
 }
 
+/* The first that follows a dead one does so at once; from then on they rest. */
 static void
-start(size_t i)
+start(struct worker *w, uint64_t now)
 {
-	pid_t keeper = getpid(), pid = fork();
+	size_t i = (size_t)(w - worker);
+	pid_t keeper = getpid();
 
-	worker[i].started_ms = clock_ms();
-	if (pid == 0)
+	w->due_ms = w->due_ms == 0 ? now : now + SUPERVISOR_REST_MS;
+	w->pid = divide();
+	if (w->pid == 0)
 		become_worker(i, keeper);
-	worker[i].pid = pid > 0 ? pid : 0;
-	if (pid == -1)
+	if (w->pid == -1) {
+		w->pid = 0;
 		log_warn("worker %zu cannot be started: %s", i + 1, text_error(errno));
+	}
+}
+
+/* Starts who is missing.  Returns when the next one may be started; UINT64_MAX = all are there. */
+static uint64_t
+start_missing(void)
+{
+	uint64_t now = clock_ms(), first = UINT64_MAX;
+
+	for (struct worker *w = worker; w < worker + workers; w++) {
+		if (w->pid == 0 && w->due_ms <= now)
+			start(w, now);
+		if (w->pid == 0 && w->due_ms < first)
+			first = w->due_ms;
+	}
+	return first;
 }
 
 static void
 tell_all(int number)
 {
-	for (size_t i = 0; i < workers; i++)
-		if (worker[i].pid != 0)
-			(void)kill(worker[i].pid, number);
-}
-
-static size_t
-alive(void)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < workers; i++)
-		n += worker[i].pid != 0;
-	return n;
+	for (struct worker *w = worker; w < worker + workers; w++)
+		if (w->pid != 0)
+			(void)kill(w->pid, number);
 }
 
 static void
 note_end(pid_t pid, int status, bool ending)
 {
-	for (size_t i = 0; i < workers; i++) {
-		if (worker[i].pid != pid)
+	bool killed = WIFSIGNALED(status);
+
+	for (struct worker *w = worker; w < worker + workers; w++) {
+		if (w->pid != pid)
 			continue;
-		worker[i].pid = 0;
-		if (!ending && WIFSIGNALED(status))
-			log_error("worker %zu was ended by signal %d; starting it again", i + 1,
-				  WTERMSIG(status));
-		else if (!ending)
-			log_error("worker %zu ended with status %d; starting it again", i + 1,
-				  WEXITSTATUS(status));
+		w->pid = 0;
+		if (!ending)
+			log_error("worker %zu ended (%s %d); starting it again", (size_t)(w - worker) + 1,
+				  killed ? "signal" : "status",
+				  killed ? WTERMSIG(status) : WEXITSTATUS(status));
 	}
 }
 
-/* All that have ended, and as process 1 of a container whoever was left to us. */
-static void
+/* All that have ended, and as process 1 of a container whoever was left to us.  Returns whether there are
+ * others. */
+static bool
 collect(bool ending)
 {
-	pid_t pid;
 	int status;
+	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		note_end(pid, status, ending);
-}
-
-/* Starts who is missing.  Returns the ms until the next one may be started; -1 = all are there. */
-static int64_t
-start_missing(void)
-{
-	uint64_t now = clock_ms();
-	int64_t wait = -1;
-
-	for (size_t i = 0; i < workers; i++) {
-		uint64_t due = worker[i].started_ms + SUPERVISOR_REST_MS;
-
-		if (worker[i].pid == 0 && (worker[i].started_ms == 0 || now >= due))
-			start(i);
-		else if (worker[i].pid == 0 && (wait == -1 || (int64_t)(due - now) < wait))
-			wait = (int64_t)(due - now);
-	}
-	return wait;
+	return pid == 0;
 }
 
 /* ---- Signals -------------------------------------------------------------------------------- */
 
+/* Says when children end, even if whoever started this program had no interest in its own (SIG_IGN is kept by
+ * exec).  The default is all zero in every processor's struct, the largest of which this is as long as. */
 static void
-fill(sigset_t *set)
+hear_of_children(void)
 {
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGUSR1);
-	sigaddset(set, SIGUSR2);
-	sigaddset(set, SIGCHLD);
+	static long by_default[16];
+
+	(void)syscall(SYS_rt_sigaction, (long)SIGCHLD, by_default, NULL, (long)(_NSIG / 8));
 }
 
-/* The next signal; 0 when none came within so many ms, -1 = for ever. */
+/* The next signal, or 0: none has come until then. */
 static int
-next_signal(const sigset_t *set, int64_t ms)
+next_signal(const sigset_t *set, uint64_t until)
 {
-	struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	uint64_t now = clock_ms(), ms = until > now ? until - now : 0;
+	struct timespec wait;
 	int number;
 
-	do
-		number = sigtimedwait(set, NULL, ms == -1 ? NULL : &wait);
-	while (number == -1 && errno == EINTR);
-	return number == -1 ? 0 : number;
+	if (ms > SUPERVISOR_LOOK_MS)
+		ms = SUPERVISOR_LOOK_MS;
+	wait.tv_sec = (time_t)(ms / 1000u);
+	wait.tv_nsec = (long)(ms % 1000u) * 1000000;
+	number = sigtimedwait(set, NULL, &wait);
+	return number > 0 ? number : 0;
 }
 
 static void
 end_all(const sigset_t *set, int number)
 {
-	uint64_t end = clock_ms() + SUPERVISOR_END_MS, now;
+	uint64_t until = clock_ms() + SUPERVISOR_END_MS;
 
 	tell_all(number);
-	for (collect(true); alive() > 0 && (now = clock_ms()) < end; collect(true))
-		(void)next_signal(set, (int64_t)(end - now));
+	while (collect(true) && clock_ms() < until)
+		(void)next_signal(set, until);
 	tell_all(SIGKILL);
 }
 
-int
+void
 supervisor_run(size_t count, int (*work)(size_t index))
 {
+	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
 	sigset_t set;
 	int number;
 
 	workers = count;
 	what = work;
-	fill(&set);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1) {
-		log_error("cannot take signals: %s", text_error(errno));
-		return 1;
-	}
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ours); i++)
+		sigaddset(&set, ours[i]);
+	hear_of_children();
 	do {
-		number = next_signal(&set, start_missing());
-		collect(false);
+		uint64_t start_at = start_missing(), log_at = log_deadline();
+
+		number = next_signal(&set, start_at < log_at ? start_at : log_at);
+		log_tick(clock_ms());
+		(void)collect(number == SIGTERM || number == SIGINT);
 		if (number == SIGUSR1 || number == SIGUSR2)
 			tell_all(number);
 	} while (number != SIGTERM && number != SIGINT);
 	end_all(&set, number);
-	return 0;
 }

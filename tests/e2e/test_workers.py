@@ -295,7 +295,7 @@ def test_a_port_that_is_taken_is_an_error_for_many_too(stage, unkind, run, tmp_p
             taken.listen()
         done = run()
     assert done.returncode == 1
-    assert re.search(r"error: cannot listen on .* \((udp|tcp)\): address in use; .*dnproxy\.port", done.stderr), done.stderr
+    assert re.search(r"error: cannot listen on .* \((udp|tcp)\): address in use; .*dnproxy\.port", done.stderr)
 
 
 @pytest.mark.parametrize("others", [1, 2])
@@ -414,7 +414,8 @@ def test_workers_end_with_a_supervisor_that_is_killed(stage, unkind, tmp_path):
 def test_as_process_1_of_a_container_it_collects_whoever_is_left_to_it(stage, unkind, needs, tmp_path):
     file = tmp_path / "dnproxy.yml"
     file.write_text(program_under_test.yaml.safe_dump(stage.settings(unkind(), dnproxy__workers=2)))
-    outer = subprocess.Popen([needs("unshare"), "--user", "--map-root-user", "--pid", "--fork", PROGRAM, "-c", str(file)],
+    outer = subprocess.Popen([needs("unshare"), "--user", "--map-root-user", "--pid", "--fork", "--kill-child",
+                              PROGRAM, "-c", str(file)],
                              stderr=subprocess.DEVNULL, cwd=tmp_path)
     try:
         assert until(lambda: (inner := children(outer.pid)) and len(children(inner[0])) == 2)

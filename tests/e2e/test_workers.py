@@ -441,8 +441,8 @@ def test_as_process_1_of_a_container_it_collects_whoever_is_left_to_it(stage, un
         assert until(lambda: children(first) == crew), "a zombie is left"
         os.kill(crew[0], signal.SIGKILL)
         assert until(lambda: len(children(first)) == 2 and crew[0] not in children(first))
-        # From inside, where process 1 has no default actions.
-        subprocess.run([*enter, "kill -TERM 1"], check=True)
+        # From inside, where process 1 has no default actions; whoever sends it may end with its namespace.
+        subprocess.run([*enter, "kill -TERM 1"], check=False)
         assert outer.wait(5 * SLOW) == 0
     finally:
         outer.kill()

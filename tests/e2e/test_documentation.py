@@ -2,6 +2,7 @@
 """README, man page, dnproxy.yml and --help say the same as the program does."""
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -86,9 +87,23 @@ def test_every_variable_stands_everywhere():
         assert name in README and name in MAN and name in EXAMPLE, name
 
 
+def test_ranges_in_the_example_file_are_those_of_the_program():
+    ranges = set(re.findall(r"\d+\.\.\d+", run("--help")))
+    told = {f"{low}..{high}" for low, high in re.findall(r"(\d+) to (\d+)", EXAMPLE)}
+    assert told <= ranges, told - ranges
+    for key, text in help_keys().items():
+        if key.startswith("cache.") or key == "dnproxy.workers":
+            assert set(re.findall(r"\d+\.\.\d+", text)) <= told, key
+
+
+def section(title):
+    """What the README says under a heading."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
 def constants():
-    """The numbers of bounds.h by name."""
-    text = (TOP / "include/bounds.h").read_text(encoding="utf-8")
+    """The numbers of bounds.h and cache.h by name."""
+    text = "".join((TOP / "include" / name).read_text(encoding="utf-8") for name in ("bounds.h", "cache.h"))
     return {name: int(value) for name, value in re.findall(r"^#define (\w+) (\d+)u?\b", text, re.M)}
 
 
@@ -98,7 +113,7 @@ def seconds(ms):
 
 def test_the_readme_promises_what_bounds_h_does():
     """Each time and number in "Never stuck" is that of a constant."""
-    text = README.split("## Never stuck")[1].split("\n## ")[0]
+    text = section("Never stuck")
     c = constants()
     for told in (f"answers within {seconds(c['PROMISE_OTHER_MS'])}", f"within {seconds(c['PROMISE_BACK_MS'])} |",
                  f"After {seconds(c['POOL_DOUBT_MIN_MS'])} (up to {seconds(c['POOL_DOUBT_MAX_MS'])}",
@@ -111,6 +126,65 @@ def test_the_readme_promises_what_bounds_h_does():
     assert (c["POOL_HEDGE_TIMES"], c["POOL_HEDGE_SHARE"], c["TLS_SESSION_S"], c["TLS_LEAF_S"]) == (3, 10, 3600, 86400)
     assert (c["POOL_WAKE_MS"], c["DOT_REST_LOCAL_MS"]) == (1000, 100)
     assert f"within {seconds(c['QUERY_TIMEOUT_MS'])} gets SERVFAIL" in " ".join(README.split())
+
+
+def test_readme_and_man_page_tell_how_long_answers_are_kept():
+    """Each time and number on the cache is that of a constant; RFC 9520 and 8767 name the bounds of some."""
+    c = constants()
+    asked, part = c["CACHE_PREFETCH_ASKED"], 10  # the part of its life is in cache.c
+    for text in (section("The cache"), MAN.split(".Sh CACHE")[1].split(".Sh WORKERS")[0]):
+        text = re.sub(r"\s+", " ", re.sub(r"^\.\w+ ?", "", text, flags=re.M))
+        for told in (f"{c['CACHE_NEGATIVE_MAX_S'] // 3600} hours",
+                     f"{c['CACHE_FAILURE_S']} s, and up to {c['CACHE_FAILURE_MAX_S']} s when it goes on (RFC 9520)",
+                     f"a TTL of {c['CACHE_STALE_TTL']} and", f"within {seconds(c['QUERY_BRIEF_MS'])}",
+                     f"lives {part} s or more and was asked for {asked} times", "in the last tenth of its life",
+                     "a twentieth of the block", "Extended DNS Error 3", "RFC 2308", "RFC 8020", "RFC 8767"):
+            assert told in text, told
+        assert re.search(rf"\b{c['CACHE_RECHECK_S']} s\b", text)
+    for text in (README, MAN):
+        assert f"not older than {seconds(c['QUERY_JOIN_MS'])}" in " ".join(text.split())
+    assert c["CACHE_SMALL"] == 10  # an entry fills half of the small ring at most: a twentieth
+
+
+def test_the_readme_knows_how_much_memory_is_taken():
+    c, text = constants(), " ".join(section("The cache").split())
+    assert f"its own length and {c['CACHE_ENTRY']} octets" in text
+    assert f"6 of each {c['CACHE_BUCKET']} octets of the block" in text
+    kib = c["CACHE_KIB_DEFAULT"]
+    many = kib * 1024 * (c["CACHE_BUCKET"] - 6) // c["CACHE_BUCKET"] // (100 + c["CACHE_ENTRY"])
+    assert f"{kib} KiB hold some 3,000 answers of usual length, and {many // 100 * 100:,} of 100 octets" in text
+    together = int(re.search(r"together +(\d+) octets", run("--check"))[1])
+    assert f"by each worker: {round(together / 1e6)} MB with the default settings" in " ".join(README.split())
+
+
+def signals_in(text):
+    return {name for name in re.findall(r"\bSIG[A-Z]+[12]?\b", text) if name in signal.Signals.__members__}
+
+
+def test_signals_that_are_told_are_those_it_takes(polite):
+    """It reads them from a descriptor, and so has them blocked; SIGHUP is told because it is not taken."""
+    program, _ = polite
+    status = Path(f"/proc/{program.pid}/status").read_text(encoding="ascii")
+    mask = {name: int(re.search(rf"^{name}:\s*(\w+)", status, re.M)[1], 16) for name in ("SigBlk", "SigIgn", "SigCgt")}
+    taken = {s.name for s in signal.Signals if mask["SigBlk"] >> (s - 1) & 1} - {"SIGPIPE"}
+    assert not any(m >> (signal.SIGHUP - 1) & 1 for m in mask.values())
+    assert signals_in(MAN.split(".Sh SIGNALS")[1].split(".Sh ")[0]) == taken | {"SIGHUP"}
+    assert signals_in(README) == taken | {"SIGHUP"}
+
+
+def test_every_word_of_the_counters_is_told(polite):
+    program, server = polite
+    program.process.send_signal(signal.SIGUSR1)
+    program.wait_log(rf"counters: .*{server.port}")
+    lines = [line.split("counters: ")[1] for line in program.lines if "counters: " in line]
+    words = {a or b for line in lines for a, b in re.findall(r"(?:\d+ ([a-z ]+)|\b([a-z][a-z ]*) \d+)(?:,|$)", line)}
+    assert len(words) > 15
+    rows = section("Checking what happens").split("| word |")[1]
+    in_readme = {word for row in re.findall(r"^\| ([a-z ,]+) \|", rows, re.M) for word in row.split(", ")}
+    items = MAN.split(".Sh COUNTERS")[1].split(".Sh ")[0]
+    in_man = {word for item in re.findall(r"^\.It (.*)", items, re.M) for word in item.split(" , ")}
+    assert in_readme == words
+    assert in_man == words
 
 
 def test_every_option_of_help_is_in_the_man_page():

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 import certs
-from wire import query
+from wire import opt_record, query
 
 TOP = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("DNPROXY", str(TOP / "build/dnproxy"))
@@ -132,6 +132,8 @@ def test_the_readme_promises_what_bounds_h_does():
 def test_readme_and_man_page_tell_how_long_answers_are_kept():
     """Each time and number on the cache is that of a constant; RFC 9520 and 8767 name the bounds of some."""
     c = constants()
+    edns = (TOP / "include/edns.h").read_text(encoding="utf-8")
+    stale, stale_nxdomain = (re.search(rf"EDE_STALE{name} = (\d+)", edns)[1] for name in ("", "_NXDOMAIN"))
     asked, part = c["CACHE_PREFETCH_ASKED"], 10  # the part of its life is in cache.c
     for text in (section("The cache"), MAN.split(".Sh CACHE")[1].split(".Sh WORKERS")[0]):
         text = re.sub(r"\s+", " ", re.sub(r"^\.\w+ ?", "", text, flags=re.M))
@@ -139,7 +141,8 @@ def test_readme_and_man_page_tell_how_long_answers_are_kept():
                      f"{c['CACHE_FAILURE_S']} s, and up to {c['CACHE_FAILURE_MAX_S']} s when it goes on (RFC 9520)",
                      f"a TTL of {c['CACHE_STALE_TTL']} and", f"within {seconds(c['QUERY_BRIEF_MS'])}",
                      f"lives {part} s or more and was asked for {asked} times", "in the last tenth of its life",
-                     "a twentieth of the block", "Extended DNS Error 3", "RFC 2308", "RFC 8020", "RFC 8767"):
+                     "a twentieth of the block", f"Extended DNS Error {stale} ", f"{stale_nxdomain} ", "RFC 2308",
+                     "RFC 8020", "RFC 8767"):
             assert told in text, told
         assert re.search(rf"\b{c['CACHE_RECHECK_S']} s\b", text)
     for text in (README, MAN):
@@ -176,19 +179,25 @@ def test_signals_that_are_told_are_those_it_takes(polite):
 
 
 def test_every_word_of_the_counters_is_told(polite):
+    """And the sum that is told is right: here of an answer, one from the cache, and a version of EDNS that is none."""
     program, server = polite
-    program.udp(query())
+    for asked in (query(), query(), query(opt=opt_record(version=1))):
+        program.udp(asked)
     program.process.send_signal(signal.SIGUSR1)
     program.wait_log(rf"counters: .*{server.port}")
     lines = [line.split("counters: ")[1] for line in program.lines if "counters: " in line]
-    words = {a or b for line in lines for a, b in re.findall(r"(?:\d+ ([a-z ]+)|\b([a-z][a-z ]*) \d+)(?:,|$)", line)}
+    found = [m for line in lines for m in re.findall(r"(?:(\d+) ([a-z ]+)|\b([a-z][a-z ]*) (\d+))(?:,|$)", line)]
+    words = {before or behind: int(n or m) for n, behind, before, m in found}
     assert len(words) > 15
+    assert [words[w] for w in ("asked", "answered", "cached", "refused", "kept")] == [3, 2, 1, 1, 1]
+    total = re.search(r"at any moment these are ([a-z +]+) \|", README)[1]
+    assert f"asked = {total}" in MAN and words["asked"] == sum(words[w] for w in total.split(" + "))
     rows = section("Checking what happens").split("| word |")[1]
     in_readme = {word for row in re.findall(r"^\| ([a-z ,]+) \|", rows, re.M) for word in row.split(", ")}
     items = MAN.split(".Sh COUNTERS")[1].split(".Sh ")[0]
     in_man = {word for item in re.findall(r"^\.It (.*)", items, re.M) for word in item.split(" , ")}
-    assert in_readme == words
-    assert in_man == words
+    assert in_readme == set(words)
+    assert in_man == set(words)
 
 
 def test_every_option_of_help_is_in_the_man_page():

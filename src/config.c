@@ -111,7 +111,7 @@ static const struct key keys[] = {
 	{.name = "cache.max_ttl", NUMBER(config, cache_max_ttl, 1, 604800, 86400), .help = "and at most"},
 	{.name = "cache.stale",
 	 NUMBER(config, cache_stale, 0, 604800, 86400),
-	 .help = "seconds an expired answer may still be given when no upstream answers in time; 0 = never"},
+	 .help = "seconds an expired answer may be given when no upstream has a better one; 0 = never"},
 	{.name = "cache.prefetch",
 	 .type = KEY_WORD,
 	 VALUE(config, cache_prefetch),

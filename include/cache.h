@@ -107,6 +107,7 @@ struct cache_offer {
 	size_t len;
 	int ede;     /* its Extended DNS Error (RFC 8914), 0..32767; -1 = none */
 	bool scoped; /* it is for some clients only: an ECS option with a scope above 0 (RFC 7871 section 7.3.1) */
+	bool firm; /* a failure that older answers do not outlive: it is the name's, not the upstream's */
 };
 
 /* Keeps the answer, if it may be kept:
@@ -119,17 +120,18 @@ struct cache_offer {
  *              otherwise as
  *   NXDOMAIN   the lowest of all TTLs and MINIMUM of the SOA in the authority section, not without one (RFC 2308
  *              section 5), at most CACHE_NEGATIVE_MAX_S and max_ttl
- *   SERVFAIL   the header and the question for CACHE_FAILURE_S; twice as long as last time, up to
+ *   SERVFAIL,
+ *   REFUSED    failures: the header and the question for CACHE_FAILURE_S; twice as long as last time, up to
  *              CACHE_FAILURE_MAX_S, when it goes on (RFC 9520 section 3.2)
  *   others     not.
- * An older answer of the same key goes, except before a SERVFAIL: then one that is FRESH or STALE stays, and
- * counts as failed (cache_failed()).  NXDOMAIN without a CNAME is kept for all types of the name (RFC 2308
+ * An older answer of the same key goes, except before a failure that is not firm: then one that is FRESH or STALE
+ * stays, and counts as failed (cache_failed()).  NXDOMAIN without a CNAME is kept for all types of the name (RFC 2308
  * section 5), and goes when the name turns out to exist.
  * now: seconds of a clock that never goes back, the same for all calls.
  * Returns whether it was kept. */
 bool cache_put(struct cache *c, const struct cache_key *key, const struct cache_offer *offer, uint32_t now);
 
-/* A refresh of the key's answer failed in some other way than by SERVFAIL: if there is one that is FRESH or STALE,
+/* A refresh of the key's answer failed in some other way than by such an answer: if there is one that is FRESH or STALE,
  * cache_get() says so (.held) for CACHE_RECHECK_S. */
 void cache_failed(struct cache *c, const struct cache_key *key, uint32_t now);
 

@@ -30,6 +30,7 @@ enum edns_ede {
 	EDE_STALE = 3,
 	EDE_DNSSEC_BOGUS = 6,  /* from here ... */
 	EDE_NSEC_MISSING = 12, /* ... to here: signatures do not hold */
+	EDE_CACHED_ERROR = 13,
 	EDE_NOT_READY = 14,
 	EDE_BLOCKED = 15,  /* from here ... */
 	EDE_FILTERED = 17, /* ... to here: a name is kept from users */
@@ -107,6 +108,15 @@ struct edns_answer {
 	bool tail_names;	      /* names behind the OPT may point at what moves when it is taken out */
 	size_t end;		      /* offset behind the last record */
 };
+
+/* Whether the upstream says that an error is because of the name, not of itself: signatures that do not hold, or a
+ * name that it keeps from its users (RFC 8914 section 4). */
+static inline bool
+edns_blames_name(const struct edns_answer *a)
+{
+	return (a->ede >= EDE_DNSSEC_BOGUS && a->ede <= EDE_NSEC_MISSING) ||
+	       (a->ede >= EDE_BLOCKED && a->ede <= EDE_FILTERED);
+}
 
 /* Reads msg[0..len) as a response: at least a header, QR set, opcode QUERY, at most one question,
  * every record inside the message, at most one OPT, and that with the root as its owner and in the

@@ -24,7 +24,7 @@
 struct proxy_counters {
 	uint64_t dropped;   /* no query at all: too short, or a response */
 	uint64_t asked;	    /* all others */
-	uint64_t answered;  /* with what an upstream said: */
+	uint64_t answered;  /* with what an upstream said, now or: */
 	uint64_t cached;    /* before */
 	uint64_t stale;	    /* long before, since none says it now */
 	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room */
@@ -52,7 +52,6 @@ struct proxy {
 	struct proxy_counters count;
 	struct query_table table;
 	struct pool pool;
-	struct kept kept;	/* .cache may be set up behind proxy_init() */
 	struct listener nobody; /* who asks when no client does */
 	struct upstream *up[UPSTREAMS_MAX];
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
@@ -60,6 +59,7 @@ struct proxy {
 	unsigned ups;
 	unsigned woken;		      /* whose rest was cut short last */
 	uint64_t wake_ms;	      /* not again before this */
+	struct kept kept;	      /* .cache may be set up behind proxy_init() */
 	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
 };
 

@@ -182,6 +182,13 @@ move(struct cache *c, struct cache_entry *e, uint32_t to, unsigned visits)
 	*link = to;
 }
 
+/* What says more of the upstream than of the name (RFC 9520 section 2). */
+static bool
+is_failure(const uint8_t *msg)
+{
+	return dns_rcode(msg) == DNS_SERVFAIL || dns_rcode(msg) == DNS_REFUSED;
+}
+
 static enum cache_state
 state_of(const struct cache *c, struct cache_entry *e, uint32_t now)
 {
@@ -189,7 +196,7 @@ state_of(const struct cache *c, struct cache_entry *e, uint32_t now)
 
 	if (age < e->life)
 		return CACHE_FRESH;
-	if (age - e->life < c->rules.stale && dns_rcode(message_of(e)) != DNS_SERVFAIL)
+	if (age - e->life < c->rules.stale && !is_failure(message_of(e)))
 		return CACHE_STALE;
 	return CACHE_NONE;
 }
@@ -438,11 +445,12 @@ judge_records(struct judged *j, const uint8_t *msg, size_t len)
 
 /* How long an answer of which everything is known but that is kept. */
 static uint32_t
-life_of(const struct cache *c, const struct judged *j, unsigned rcode)
+life_of(const struct cache *c, const struct judged *j, const uint8_t *msg)
 {
 	uint32_t life = j->lowest;
+	unsigned rcode = dns_rcode(msg);
 
-	if (rcode == DNS_SERVFAIL)
+	if (is_failure(msg))
 		return CACHE_FAILURE_S;
 	if (rcode == DNS_NOERROR && j->answered) {
 		if (life != 0 && life < c->rules.min_ttl)
@@ -479,8 +487,8 @@ judge(struct judged *j, const struct cache *c, const struct cache_key *key, cons
 	*j = (struct judged){.lowest = UINT32_MAX, .negative = NO_SOA};
 	if (offer->scoped || !is_answer_to(j, key, msg, offer->len) || !judge_records(j, msg, offer->len))
 		return false;
-	j->life = life_of(c, j, dns_rcode(msg));
-	if (dns_rcode(msg) == DNS_SERVFAIL)
+	j->life = life_of(c, j, msg);
+	if (is_failure(msg))
 		j->end = j->question.end;
 	/* Names of an answer that is also for longer names must be able to point so far. */
 	j->wide = dns_rcode(msg) == DNS_NXDOMAIN && dns_ancount(msg) == 0 && !j->fixed &&
@@ -579,18 +587,19 @@ cache_failed(struct cache *c, const struct cache_key *key, uint32_t now)
 		e->recheck = now + CACHE_RECHECK_S;
 }
 
-/* A failure does not take the place of an answer that can be had, and is kept longer when it follows another. */
+/* A failure does not take the place of an answer that can be had, unless it is firm, and is kept longer when it
+ * follows another. */
 static bool
 judge_failure(struct cache *c, struct judged *j, const struct cache_key *key, const struct cache_key *wide,
-	      uint32_t now)
+	      bool firm, uint32_t now)
 {
 	struct cache_entry *e = find_either(c, key, wide, now);
 	bool again;
 
 	if (e == NULL)
 		return true;
-	again = dns_rcode(message_of(e)) == DNS_SERVFAIL;
-	if (!again && state_of(c, e, now) != CACHE_NONE) {
+	again = is_failure(message_of(e));
+	if (!again && !firm && state_of(c, e, now) != CACHE_NONE) {
 		cache_failed(c, key, now);
 		return false;
 	}
@@ -608,7 +617,7 @@ cache_put(struct cache *c, const struct cache_key *key, const struct cache_offer
 	struct judged j;
 
 	if (!judge(&j, c, key, offer) ||
-	    (dns_rcode(offer->msg) == DNS_SERVFAIL && !judge_failure(c, &j, key, &wide, now)))
+	    (is_failure(offer->msg) && !judge_failure(c, &j, key, &wide, offer->firm, now)))
 		return false;
 	if (j.wide) {
 		to = &wide;
@@ -675,7 +684,7 @@ prefetch(struct cache_entry *e, uint32_t now)
 	uint32_t left = e->life - (now - e->stored);
 
 	if ((e->use & TOLD) != 0 || (e->use & ASKED) < CACHE_PREFETCH_ASKED * ASKED_1 || left > e->life / 10 ||
-	    dns_rcode(message_of(e)) == DNS_SERVFAIL)
+	    is_failure(message_of(e)))
 		return false;
 	e->use |= TOLD;
 	return true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "kept.h"
 
-#define WANTS_AD 4u /* a bit of the key: AD in the answer without DO in the query (RFC 6840 section 5.7) */
+#define CLASS_IN 1u
+#define META_TYPES 128u /* .. 255: what is asked for is no data (RFC 6895 section 3.1) */
+#define WANTS_AD 4u	/* a bit of the key: AD in the answer without DO in the query (RFC 6840 section 5.7) */
 
 /* Seconds of the cache's clock, which begins above 0. */
 static uint32_t
@@ -16,7 +18,8 @@ make_key(struct cache_key *key, const uint8_t *msg, size_t len, const struct edn
 {
 	unsigned flags = dns_flags(msg), bits = f->dnssec_ok ? CACHE_DO : (flags & DNS_AD) != 0 ? WANTS_AD : 0;
 
-	if (!edns_is_plain(f, len) || (flags & (DNS_RD | DNS_Z | DNS_AA | DNS_TC | DNS_RA)) != DNS_RD)
+	if (!edns_is_plain(f, len) || (flags & (DNS_RD | DNS_Z | DNS_AA | DNS_TC | DNS_RA)) != DNS_RD ||
+	    f->question.class != CLASS_IN || (f->question.type & ~0x7fu) == META_TYPES)
 		return false;
 	cache_key(key, msg, &f->question, bits | ((flags & DNS_CD) != 0 ? CACHE_CD : 0));
 	return true;
@@ -42,6 +45,8 @@ kept_answer(struct kept *k, uint8_t *out, const uint8_t *msg, size_t len, const 
 		r.ede = a.rcode == DNS_NXDOMAIN ? EDE_STALE_NXDOMAIN : EDE_STALE;
 	else if (hit->ede > 0)
 		r.ede = (uint16_t)hit->ede;
+	else if (a.rcode == DNS_SERVFAIL || a.rcode == DNS_REFUSED)
+		r.ede = EDE_CACHED_ERROR;
 	return edns_make_answer(out, k->msg, n, &a, msg, f, &r);
 }
 
@@ -49,10 +54,11 @@ void
 kept_put(struct kept *k, const uint8_t *msg, size_t len, const struct edns_facts *f, const uint8_t *answer,
 	 size_t answer_len, const struct edns_answer *a, uint64_t now)
 {
-	struct cache_offer offer = {answer, answer_len, a->ede, a->scope > 0};
+	struct cache_offer offer = {answer, answer_len, a->ede, a->scope > 0, edns_blames_name(a)};
 	struct cache_key key;
 
-	if (k->cache.buckets != 0 && make_key(&key, msg, len, f))
+	/* An answer without OPT is one to a question without DO. */
+	if (k->cache.buckets != 0 && (a->opt_len != 0 || !f->dnssec_ok) && make_key(&key, msg, len, f))
 		(void)cache_put(&k->cache, &key, &offer, seconds(now));
 }
 

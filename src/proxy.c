@@ -13,7 +13,7 @@ void
 proxy_init(struct proxy *p, const struct proxy_settings *set, void *block, uint32_t slots,
 	   int (*fill)(void *, size_t))
 {
-	memset(p, 0, offsetof(struct proxy, out));
+	memset(p, 0, offsetof(struct proxy, kept.msg)); /* pages are touched when they are needed */
 	p->set = *set;
 	query_init(&p->table, block, slots, fill);
 	pool_init(&p->pool, set->policy);
@@ -126,18 +126,35 @@ trouble_of(const struct proxy *p, const struct query *q, enum edns_ede *ede)
 	return "no upstream answered in time";
 }
 
-/* Whether the client can be given what was true a while ago (RFC 8767); then it has been. */
+/* An answer of the cache is given.  Returns its name for the log. */
+static const char *
+note_kept(struct proxy *p, const struct cache_hit *hit)
+{
+	if (hit->state == CACHE_FRESH) {
+		p->count.cached++;
+		return "cache";
+	}
+	p->count.stale++;
+	return "cache, stale";
+}
+
+/* No upstream answers.  Whether the client can be given what was true a while ago (RFC 8767), or what another has
+ * been told meanwhile; then it has been. */
 static bool
 give_stale(struct proxy *p, struct query *q, uint64_t now)
 {
 	struct cache_hit hit;
-	size_t n = kept_answer(&p->kept, p->out, q->msg, q->len, &q->facts,
-			       how_to_reply(&q->origin, &q->facts, q->msg), &hit, now);
+	size_t n;
 
-	if (n == 0)
+	if (q->origin.via == &p->nobody)
 		return false;
-	p->count.stale += hit.state == CACHE_STALE;
-	finish(p, q, ANSWERED, n, "cache, stale", now);
+	n = kept_answer(&p->kept, p->out, q->msg, q->len, &q->facts,
+			how_to_reply(&q->origin, &q->facts, q->msg), &hit, now);
+	if (n == 0 || dns_rcode(p->out) == DNS_SERVFAIL || dns_rcode(p->out) == DNS_REFUSED)
+		return false;
+	if (hit.state == CACHE_STALE)
+		kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
+	finish(p, q, ANSWERED, n, note_kept(p, &hit), now);
 	return true;
 }
 
@@ -154,7 +171,6 @@ fail(struct proxy *p, struct query *q, uint64_t now)
 	const char *why = trouble_of(p, leader, &ede), *text = why;
 	size_t len;
 
-	kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
 	if (give_stale(p, q, now))
 		return;
 	if (leader->soured != 0) {
@@ -298,8 +314,8 @@ press(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 }
 
 /* Finds an upstream for a query that none has, but none of skip.  When all are down it waits, and tries
- * again now and then: one may come back in time; unless there is an answer for the client, though a sour
- * one, or it has been asked often enough. */
+ * again now and then: one may come back in time; unless there is an answer for the client, though a sour or
+ * a stale one, or it has been asked often enough. */
 static void
 find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 {
@@ -309,7 +325,7 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	best = press(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
-	if ((q->soured != 0 && best == UPSTREAM_DOWN) || q->tries >= tries_max(p)) {
+	if ((best == UPSTREAM_DOWN && (q->soured != 0 || q->brief)) || q->tries >= tries_max(p)) {
 		fail_all(p, q, now);
 		return;
 	}
@@ -362,28 +378,18 @@ refresh(struct proxy *p, const uint8_t *msg, size_t len, const struct edns_facts
 		find_upstream(p, q, 0, now);
 }
 
-/* Whether the cache has an answer that is good enough; then the client has it.  *brief: there is one that
- * will do if none comes soon. */
-static bool
-answer_kept(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len,
-	    const struct edns_facts *f, bool *brief, uint64_t now)
+/* The client has the answer that the cache gave: p->out[0..n). */
+static void
+give_kept(struct proxy *p, const struct origin *from, const uint8_t *msg, const struct edns_facts *f, size_t n,
+	  const struct cache_hit *hit)
 {
-	struct cache_hit hit;
+	const char *where = note_kept(p, hit);
 	char word[DNS_RCODE_TEXT_MAX];
-	size_t n = kept_answer(&p->kept, p->out, msg, len, f, how_to_reply(from, f, msg), &hit, now);
 
-	*brief = n > 0 && hit.state == CACHE_STALE;
-	if (n == 0 || (*brief && !hit.held))
-		return false;
-	p->count.cached += hit.state == CACHE_FRESH;
-	p->count.stale += hit.state == CACHE_STALE;
 	if (p->set.log_queries)
-		log_outcome(from, msg, f, dns_rcode_text(word, dns_rcode(p->out)), dns_ancount(p->out), "cache",
+		log_outcome(from, msg, f, dns_rcode_text(word, dns_rcode(p->out)), dns_ancount(p->out), where,
 			    0);
 	reply(p, from, p->out, n, ANSWERED);
-	if (hit.prefetch && p->set.prefetch)
-		refresh(p, msg, len, f, now);
-	return true;
 }
 
 bool
@@ -393,8 +399,9 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 	enum dns_rcode rcode = DNS_FORMERR;
 	enum edns_ede ede = EDE_NONE;
 	enum edns_verdict verdict = edns_read_query(msg, len, &facts, &rcode, &ede);
+	struct cache_hit hit;
 	struct query *q;
-	bool brief;
+	size_t n;
 
 	if (verdict == EDNS_DROP) {
 		p->count.dropped++;
@@ -409,14 +416,21 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		refuse(p, from, msg, len, &facts, rcode, ede, NULL);
 		return true;
 	}
-	if (answer_kept(p, from, msg, len, &facts, &brief, now))
+	n = kept_answer(&p->kept, p->out, msg, len, &facts, how_to_reply(from, &facts, msg), &hit, now);
+	q = n == 0 || (hit.state == CACHE_STALE && !hit.held)
+		    ? query_open(&p->table, from, msg, len, &facts, now)
+		    : NULL;
+	if (q == NULL && n > 0) {
+		give_kept(p, from, msg, &facts, n, &hit);
+		if (hit.prefetch && p->set.prefetch)
+			refresh(p, msg, len, &facts, now);
 		return true;
-	q = query_open(&p->table, from, msg, len, &facts, now);
+	}
 	if (q == NULL) {
 		refuse(p, from, msg, len, &facts, DNS_SERVFAIL, EDE_OTHER, "too many queries on their way");
 		return true;
 	}
-	if (brief)
+	if (n > 0)
 		query_make_brief(&p->table, q);
 	if (q->state == QUERY_TWIN) {
 		p->count.joined++;
@@ -424,7 +438,8 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 	}
 	pool_asked(&p->pool);
 	find_upstream(p, q, 0, now);
-	explore(p, q, now);
+	if (q->state == QUERY_SENT)
+		explore(p, q, now);
 	return true;
 }
 
@@ -495,15 +510,12 @@ learn(struct proxy *p, const struct query *q, const struct upstream *up, const s
 }
 
 /* Whether another upstream may know better: SERVFAIL and REFUSED often say more of the upstream than of the
- * name.  Not where it says itself that it is the name: signatures that do not hold (a second opinion might be
- * that of a resolver that does not look), or a name that it keeps from its users (RFC 8914 section 4). */
+ * name.  Not where it says itself that it is the name: a second opinion might be that of a resolver that does
+ * not look. */
 static bool
 is_sour(const struct edns_answer *a)
 {
-	if (a->rcode != DNS_SERVFAIL && a->rcode != DNS_REFUSED)
-		return false;
-	return !(a->ede >= EDE_DNSSEC_BOGUS && a->ede <= EDE_NSEC_MISSING) &&
-	       !(a->ede >= EDE_BLOCKED && a->ede <= EDE_FILTERED);
+	return (a->rcode == DNS_SERVFAIL || a->rcode == DNS_REFUSED) && !edns_blames_name(a);
 }
 
 /* Whether an upstream has it that is not silent. */
@@ -620,8 +632,9 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 	note_time(p, q, up, now);
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
-		/* Its client had no patience, or only a stale answer; the next one will be glad of it. */
-		if (q->msg == q->small && answers_question(q, msg, &a))
+		/* Its client had no patience, or only a stale answer; the next one will be glad of it.  Not of a
+		 * failure: another may have answered before. */
+		if (q->msg == q->small && a.rcode != DNS_SERVFAIL && answers_question(q, msg, &a))
 			kept_put(&p->kept, q->msg, q->len, &q->facts, msg, len, &a, now);
 		if (q->asked == 0)
 			query_free(&p->table, q);

@@ -67,7 +67,7 @@ law_first_ttl(const uint8_t *msg, size_t len)
 static void
 law_put(const struct cache_key *key, const uint8_t *msg, size_t len, uint32_t now, bool quietly)
 {
-	struct cache_offer o = {.msg = msg, .len = len, .ede = (int)len % 30 - 1};
+	struct cache_offer o = {.msg = msg, .len = len, .ede = (int)len % 30 - 1, .firm = len % 3 == 0};
 	struct cache_hit hit;
 	size_t given;
 
@@ -75,7 +75,7 @@ law_put(const struct cache_key *key, const uint8_t *msg, size_t len, uint32_t no
 		return;
 	hit = get(key, now, &given);
 	LAW(hit.state == CACHE_FRESH && hit.ede == o.ede && given <= len && dns_rcode(out) == dns_rcode(msg));
-	if (dns_rcode(msg) == DNS_SERVFAIL)
+	if (dns_rcode(msg) == DNS_SERVFAIL || dns_rcode(msg) == DNS_REFUSED)
 		return;
 	LAW(dns_ancount(out) == dns_ancount(msg) && dns_nscount(out) == dns_nscount(msg));
 	LAW(dns_arcount(out) == dns_arcount(msg) || dns_arcount(out) + 1 == dns_arcount(msg));

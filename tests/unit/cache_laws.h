@@ -34,7 +34,8 @@ law_kept(const struct cache_entry *e)
 
 	LAW(e->len >= DNS_HEADER && dns_qdcount(msg) == 1 && dns_read_question(msg, e->len, &q) == 0);
 	LAW((dns_flags(msg) & (DNS_QR | DNS_OPCODE | DNS_TC | DNS_AA)) == DNS_QR && dns_id(msg) == 0);
-	LAW(dns_rcode(msg) == DNS_NOERROR || dns_rcode(msg) == DNS_NXDOMAIN || dns_rcode(msg) == DNS_SERVFAIL);
+	LAW(dns_rcode(msg) == DNS_NOERROR || dns_rcode(msg) == DNS_NXDOMAIN || dns_rcode(msg) == DNS_SERVFAIL ||
+	    dns_rcode(msg) == DNS_REFUSED);
 	LAW(dns_rcode(msg) == DNS_NXDOMAIN || (e->bits & CACHE_WIDE) == 0);
 	LAW(q.type == 0 || (e->bits & CACHE_WIDE) == 0);
 	for (at = DNS_HEADER; at < DNS_HEADER + q.name_len; at++)

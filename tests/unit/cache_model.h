@@ -24,8 +24,8 @@ enum model_kind {
 	MODEL_NXDOMAIN,
 	MODEL_CHAIN, /* NXDOMAIN of another name */
 	MODEL_SERVFAIL,
-	MODEL_TRUNCATED,
 	MODEL_REFUSED,
+	MODEL_TRUNCATED,
 	MODEL_NO_SOA,
 	MODEL_OPT_FIRST,
 	MODEL_KINDS
@@ -37,6 +37,7 @@ struct model_answer {
 	uint32_t serial; /* no two are alike */
 	unsigned pad;
 	bool opt, ad;
+	bool firm; /* of a failure */
 };
 
 struct model_place {
@@ -124,10 +125,16 @@ model_soa(struct made *made, const struct model_answer *a, const char *name, con
 	made_rdlen(made);
 }
 
+static inline bool
+model_is_failure(const struct model_answer *a)
+{
+	return a->kind == MODEL_SERVFAIL || a->kind == MODEL_REFUSED;
+}
+
 static inline unsigned
 model_flags(const struct model_answer *a)
 {
-	static const unsigned rcode[] = {0, 0, 3, 3, 2, DNS_TC, 5, 3, 0};
+	static const unsigned rcode[] = {0, 0, 3, 3, 2, 5, DNS_TC, 3, 0};
 
 	return DNS_QR | DNS_RD | DNS_RA | (a->ad ? DNS_AD : 0) | rcode[a->kind];
 }
@@ -138,7 +145,7 @@ model_make(struct made *made, const struct model_answer *a, const char *name, un
 {
 	made_init(made, raw ? a->serial & 0xffff : 0, model_flags(a) | (raw && a->serial % 2 ? DNS_AA : 0));
 	made_question(made, name, type, 1);
-	if (a->kind == MODEL_SERVFAIL && !raw)
+	if (model_is_failure(a) && !raw)
 		return;
 	if (a->kind == MODEL_OPT_FIRST)
 		made_opt(made, 1232, 0);
@@ -181,7 +188,7 @@ model_life(const struct model *m, const struct model_answer *a)
 		life = model_min(model_min(a->soa_ttl, a->minimum), 10800);
 		if (a->kind == MODEL_CHAIN)
 			life = model_min(life, a->ttl);
-	} else if (a->kind == MODEL_SERVFAIL) {
+	} else if (model_is_failure(a)) {
 		return 5;
 	}
 	return model_min(life, max);
@@ -196,7 +203,7 @@ model_state(const struct model *m, const struct model_place *p)
 		return CACHE_NONE;
 	if (age < p->life)
 		return CACHE_FRESH;
-	return p->answer.kind != MODEL_SERVFAIL && age < p->life + m->c->rules.stale ? CACHE_STALE : CACHE_NONE;
+	return !model_is_failure(&p->answer) && age < p->life + m->c->rules.stale ? CACHE_STALE : CACHE_NONE;
 }
 
 /* The place of the question, or that its name does not exist. */
@@ -250,7 +257,7 @@ model_gave(struct model *m, const struct model_question *q, const struct model_p
 	model_make(&m->made, &p->answer, m->name[q->name], model_type(q->type), &t, false);
 	if (len != m->made.len || memcmp(m->out, m->made.buf, len) != 0)
 		return false;
-	prefetch = !above && !t.stale && p->answer.kind != MODEL_SERVFAIL && !p->told &&
+	prefetch = !above && !t.stale && !model_is_failure(&p->answer) && !p->told &&
 		   p->asked + 1 >= CACHE_PREFETCH_ASKED && p->life >= 10 && p->life - t.age <= p->life / 10;
 	LAW(hit->prefetch == prefetch && hit->ede == -1);
 	if (m->strict || !hit->held)
@@ -301,13 +308,14 @@ model_get(struct model *m, const struct model_question *q)
 
 /* Says whether a failure is to be kept, and how long. */
 static inline bool
-model_keeps_failure(struct model *m, const struct model_question *q, uint32_t *life)
+model_keeps_failure(struct model *m, const struct model_question *q, bool firm, uint32_t *life)
 {
 	struct model_place *p = model_either(m, q);
+	bool again = model_is_failure(&p->answer);
 
-	if (model_state(m, p) != CACHE_NONE && p->answer.kind != MODEL_SERVFAIL)
-		return false;
-	if (p->used && p->answer.kind == MODEL_SERVFAIL && m->now - p->stored < 2 * p->life)
+	if (model_state(m, p) != CACHE_NONE && !again)
+		return firm;
+	if (p->used && again && m->now - p->stored < 2 * p->life)
 		*life = model_min(2 * p->life, CACHE_FAILURE_MAX_S);
 	return true;
 }
@@ -325,7 +333,7 @@ model_kept(struct model *m, const struct model_question *q, const struct model_a
 	struct model_place *place = m->place[q->name][q->bits];
 
 	place[q->type].used = place[MODEL_TYPES].used = false;
-	if (!m->strict && a->kind == MODEL_SERVFAIL)
+	if (!m->strict && model_is_failure(a))
 		life = CACHE_FAILURE_MAX_S; /* what came before may be forgotten: at most */
 	place[a->kind == MODEL_NXDOMAIN ? MODEL_TYPES : q->type] =
 		(struct model_place){.used = true, .answer = *a, .stored = m->now, .life = life};
@@ -335,7 +343,7 @@ static inline void
 model_put(struct model *m, const struct model_question *q, const struct model_answer *a)
 {
 	static const struct model_ttls raw = {.most = UINT32_MAX};
-	struct cache_offer o = {.msg = m->made.buf, .ede = -1};
+	struct cache_offer o = {.msg = m->made.buf, .ede = -1, .firm = a->firm};
 	struct cache_key key;
 	uint32_t life = model_life(m, a);
 	char name[32];
@@ -352,10 +360,10 @@ model_put(struct model *m, const struct model_question *q, const struct model_an
 	kept = cache_put(m->c, &key, &o, m->now);
 	if (life == 0 || (a->kind == MODEL_POSITIVE && a->pad + 100 > m->c->room_max)) {
 		LAW(!kept);
-	} else if (a->kind != MODEL_SERVFAIL) {
+	} else if (!model_is_failure(a)) {
 		LAW(kept);
 	} else {
-		while (model_keeps_failure(m, q, &life) != kept) {
+		while (model_keeps_failure(m, q, a->firm, &life) != kept) {
 			LAW(!m->strict && model_either(m, q)->used);
 			model_either(m, q)->used = false;
 		}
@@ -378,13 +386,14 @@ static inline struct model_answer
 model_any_answer(struct model *m)
 {
 	struct model_answer a = {.serial = ++m->serial,
-				 .kind = (enum model_kind)model_chance(m, model_chance(m, 4) ? 5 : MODEL_KINDS),
+				 .kind = (enum model_kind)model_chance(m, model_chance(m, 4) ? 6 : MODEL_KINDS),
 				 .ttl = model_any_ttl(m),
 				 .soa_ttl = model_any_ttl(m),
 				 .minimum = model_any_ttl(m),
 				 .glue_ttl = model_any_ttl(m),
 				 .opt = model_chance(m, 2),
-				 .ad = model_chance(m, 2)};
+				 .ad = model_chance(m, 2),
+				 .firm = model_chance(m, 4) == 0};
 
 	/* Either of a few octets or of some thousand; none near the limit, where rounding would matter. */
 	a.pad = model_chance(m, 50);

@@ -521,7 +521,7 @@ what_must_not_be_kept_is_not(void **state)
 		{ANSWERED | 0x0800u, false}, /* opcode 1 */
 		{ANSWERED | DNS_FORMERR, false},
 		{ANSWERED | DNS_NOTIMP, false},
-		{ANSWERED | DNS_REFUSED, false},
+		{ANSWERED | DNS_FORMERR, false},
 		{ANSWERED | 6, false},
 		{ANSWERED | 15, false},
 	};
@@ -662,6 +662,25 @@ a_failure_is_remembered_longer_when_it_goes_on(void **state)
 }
 
 static void
+a_refusal_is_a_failure(void **state)
+{
+	struct made m;
+
+	(void)state;
+	begin(&m, "www.example", A, DNS_REFUSED);
+	assert_true(offer(&m, "www.example", A, 0));
+	assert_int_equal(ask("www.example", A, 4), CACHE_FRESH);
+	assert_int_equal(dns_rcode(out), DNS_REFUSED);
+	assert_int_equal(ask("www.example", A, 5), CACHE_NONE);
+	/* Another one after it, whatever its kind, is kept longer. */
+	make_servfail(&m, "www.example");
+	assert_true(offer(&m, "www.example", A, 5));
+	assert_int_equal(ask("www.example", A, 14), CACHE_FRESH);
+	assert_int_equal(dns_rcode(out), DNS_SERVFAIL);
+	assert_int_equal(ask("www.example", A, 15), CACHE_NONE);
+}
+
+static void
 of_a_failure_only_header_and_question_are_kept(void **state)
 {
 	struct made m;
@@ -702,6 +721,33 @@ a_failure_leaves_an_answer_that_can_be_had(void **state)
 	assert_true(offer(&m, "www.example", A, 450 + CACHE_STALE_S));
 	assert_int_equal(ask("www.example", A, 450 + CACHE_STALE_S), CACHE_FRESH);
 	assert_int_equal(dns_rcode(out), DNS_SERVFAIL);
+}
+
+static void
+a_firm_failure_takes_the_place_of_any_answer(void **state)
+{
+	struct cache_key key = key_for("www.example", A, 0);
+	struct cache_offer o = {.ede = 6, .firm = true};
+	struct made m;
+
+	(void)state;
+	make_servfail(&m, "www.example");
+	o.msg = m.buf;
+	o.len = m.len;
+	for (uint32_t now = 1000; now <= 3000; now += 1000) {
+		assert_true(put_a("www.example", 300, now - 400));
+		assert_true(cache_put(&c, &key, &o, now));
+		assert_int_equal(ask("www.example", A, now + 4), CACHE_FRESH);
+		assert_int_equal(dns_rcode(out), DNS_SERVFAIL);
+		assert_int_equal(hit.ede, 6);
+		assert_int_equal(ask("www.example", A, now + 5), CACHE_NONE);
+	}
+	make_nxdomain(&m, "www.example", AAAA, 300, 300);
+	assert_true(offer(&m, "www.example", AAAA, 4000));
+	make_servfail(&m, "www.example");
+	assert_true(cache_put(&c, &key, &o, 4400));
+	assert_int_equal(ask("www.example", A, 4405), CACHE_NONE);
+	assert_int_equal(c.entries, 1);
 }
 
 /* ---- Names that do not exist ------------------------------------------------------------------- */
@@ -1203,8 +1249,10 @@ main(void)
 		TEST(octets_behind_the_last_record_are_left_behind),
 		TEST(answers_longer_than_a_twentieth_are_not_kept),
 		TEST(a_failure_is_remembered_longer_when_it_goes_on),
+		TEST(a_refusal_is_a_failure),
 		TEST(of_a_failure_only_header_and_question_are_kept),
 		TEST(a_failure_leaves_an_answer_that_can_be_had),
+		TEST(a_firm_failure_takes_the_place_of_any_answer),
 		TEST(a_name_that_does_not_exist_has_no_types_and_no_names_below),
 		TEST(a_name_that_turns_out_to_exist_exists),
 		TEST(at_the_end_of_a_chain_it_is_the_other_name_that_does_not_exist),

@@ -109,7 +109,6 @@
 /* ---- Answers that are kept ------------------------------------------------------------------ */
 
 #define CACHE_KIB_DEFAULT 512u /* some 3,000 answers */
-#define CACHE_KIB_MIN 64u
 #define CACHE_KIB_MAX 1048576u /* offsets inside have 32 bits, and 1 GiB fits a 32-bit machine */
 
 #define CACHE_MIN_TTL 0u     /* more keeps answers longer than their zone allows */

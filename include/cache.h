@@ -93,7 +93,7 @@ struct cache {
 	struct cache_counters count;
 };
 
-/* block: size octets, CACHE_KIB_MIN .. CACHE_KIB_MAX KiB, all zero, aligned for any type; it stays with the cache.
+/* block: size octets, 1 .. CACHE_KIB_MAX KiB, all zero, aligned for any type; it stays with the cache.
  * seed: from entropy_fill(), so that nobody outside can choose names that meet in one bucket. */
 void cache_init(struct cache *c, void *block, size_t size, const struct cache_rules *rules,
 		const uint32_t seed[2]);

@@ -14,6 +14,7 @@
 #include "cache_model.h"
 #include "dnsmake.h"
 
+#define SMALL_KIB 64u /* soon full */
 #define A 1u
 #define CNAME 5u
 #define TXT 16u
@@ -45,7 +46,7 @@ static int
 start_usual(void **state)
 {
 	(void)state;
-	start(CACHE_KIB_MIN, &usual);
+	start(SMALL_KIB, &usual);
 	return 0;
 }
 
@@ -262,7 +263,7 @@ static void
 without_stale_an_answer_ends_with_its_life(void **state)
 {
 	(void)state;
-	start(CACHE_KIB_MIN, &(struct cache_rules){0, 86400, 0});
+	start(SMALL_KIB, &(struct cache_rules){0, 86400, 0});
 	assert_true(put_a("www.example", 300, 0));
 	assert_int_equal(ask("www.example", A, 299), CACHE_FRESH);
 	assert_int_equal(ask("www.example", A, 300), CACHE_NONE);
@@ -432,7 +433,7 @@ lives_are_within_the_callers_rules(void **state)
 	struct made m;
 
 	(void)state;
-	start(CACHE_KIB_MIN, &(struct cache_rules){60, 200, 0});
+	start(SMALL_KIB, &(struct cache_rules){60, 200, 0});
 	make_a(&m, "www.example", 5);
 	add_a(&m, MADE_ADDITIONAL, "12>", 1000);
 	assert_int_equal(life_of(&m, "www.example", A), 60);
@@ -629,7 +630,7 @@ answers_longer_than_a_twentieth_are_not_kept(void **state)
 			break;
 		kept = (uint32_t)m.len;
 	}
-	assert_in_range(kept, CACHE_KIB_MIN * 1024 / 22, CACHE_KIB_MIN * 1024 / 20);
+	assert_in_range(kept, SMALL_KIB * 1024 / 22, SMALL_KIB * 1024 / 20);
 }
 
 /* ---- Failures ---------------------------------------------------------------------------------- */
@@ -1017,7 +1018,7 @@ overhead_is_below_forty_octets_an_answer(void **state)
 	for (size_t len = 60; len <= 128; len++) {
 		size_t lost = 4 * (len + 40);
 
-		start(CACHE_KIB_MIN, &usual);
+		start(SMALL_KIB, &usual);
 		for (uint32_t i = 0; c.count.evicted == 0; i++)
 			put_number(i, len, 0);
 		assert_true(c.entries * (len + 40) + lost >= block_len);
@@ -1173,6 +1174,28 @@ names_with_the_same_hash_are_told_apart(void **state)
 }
 
 static void
+the_smallest_cache_keeps_little_and_is_whole(void **state)
+{
+	struct made m;
+
+	(void)state;
+	for (uint32_t kib = 1; kib < SMALL_KIB; kib++) {
+		start(kib, &usual);
+		for (uint32_t i = 0; i < 300; i++) {
+			char name[40];
+
+			snprintf(name, sizeof(name), "%x.%s", (unsigned)i % 150,
+				 &"what-has-a-longer-name"[i % 22]);
+			make_a(&m, name, 300);
+			if (offer(&m, name, A, i))
+				assert_int_equal(ask(name, A, i), CACHE_FRESH);
+			(void)ask("0.what.has.a.longer.name", A, i);
+		}
+		assert_true(kib < 2 || c.entries > 0);
+	}
+}
+
+static void
 a_gibibyte_is_touched_only_where_it_is_used(void **state)
 {
 	size_t len = (size_t)CACHE_KIB_MAX * 1024;
@@ -1197,7 +1220,7 @@ a_gibibyte_is_touched_only_where_it_is_used(void **state)
 	assert_in_range(touched, 1, 8);
 	munmap(big, len);
 	free(there);
-	start(CACHE_KIB_MIN, &usual);
+	start(SMALL_KIB, &usual);
 }
 
 static void
@@ -1217,7 +1240,7 @@ nothing_is_made_up_when_there_is_none(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
-		start(CACHE_KIB_MIN, &usual);
+		start(SMALL_KIB, &usual);
 		model_run(&c, 100 + i, model_operations() / 12, false);
 		assert_true(c.count.evicted > c.count.stored / 20);
 	}
@@ -1271,6 +1294,7 @@ main(void)
 		TEST(who_is_asked_for_again_stays_when_all_is_full),
 		TEST(after_a_flush_as_much_is_kept_as_before),
 		TEST(names_with_the_same_hash_are_told_apart),
+		TEST(the_smallest_cache_keeps_little_and_is_whole),
 		TEST(a_gibibyte_is_touched_only_where_it_is_used),
 		TEST(nothing_differs_from_a_naive_cache_while_there_is_room),
 		TEST(nothing_is_made_up_when_there_is_none),

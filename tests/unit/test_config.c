@@ -109,6 +109,11 @@ defaults_are_those_of_the_readme(void **state)
 	assert_int_equal(c.upstream[0].pins, 0);
 	assert_false(c.upstream[0].keep_warm);
 	assert_false(c.strict_clock);
+	assert_int_equal(c.cache_size, CACHE_KIB_DEFAULT);
+	assert_int_equal(c.cache_min_ttl, CACHE_MIN_TTL);
+	assert_int_equal(c.cache_max_ttl, CACHE_MAX_TTL);
+	assert_int_equal(c.cache_stale, CACHE_STALE_S);
+	assert_true(c.cache_prefetch);
 }
 
 static void
@@ -170,7 +175,8 @@ every_key_is_read(void **state)
 		    "  tcp_per_address: 900\n  upstream_policy: fastest\nupstream:\n- ip: 192.0.2.1\n"
 		    "  port: 8853\n  hostname: a.example.\n  pins: " PIN_FF "\n  keep_warm: true\n"
 		    "- hostname: _b.example\n  ip: 2001:db8::1\ntls:\n  trust_anchors: /etc/ca.pem\n"
-		    "  clock: strict\nlog:\n  level: debug\n  queries: true\n");
+		    "  clock: strict\ncache:\n  size: 1048576\n  min_ttl: 3600\n  max_ttl: 604800\n  stale: 0\n"
+		    "  prefetch: false\nlog:\n  level: debug\n  queries: true\n");
 	assert_int_equal(c.listens, 3);
 	assert_addr(&c.listen[1], "[::1]@5300");
 	assert_addr(&c.listen[2], "[fe80::1%1]@5300");
@@ -192,6 +198,11 @@ every_key_is_read(void **state)
 	assert_false(c.upstream[1].keep_warm);
 	assert_true(c.strict_clock);
 	assert_string_equal(c.trust_anchors, "/etc/ca.pem");
+	assert_int_equal(c.cache_size, 1048576);
+	assert_int_equal(c.cache_min_ttl, 3600);
+	assert_int_equal(c.cache_max_ttl, 604800);
+	assert_int_equal(c.cache_stale, 0);
+	assert_false(c.cache_prefetch);
 	assert_int_equal(c.level, LOG_LEVEL_DEBUG);
 	assert_true(c.log_queries);
 }
@@ -294,6 +305,11 @@ errors_say_place_key_value_and_what_is_expected(void **state)
 		 "dnproxy.yml:6:5: upstream.pins: \"" PIN_00 "\" is listed twice"},
 		{UPSTREAM "tls:\n  clock: lax\n",
 		 "dnproxy.yml:5:10: tls.clock: \"lax\" is none of auto|strict"},
+		{UPSTREAM "cache:\n  size: 1048577\n",
+		 "dnproxy.yml:5:9: cache.size: 1048577 is outside 0..1048576"},
+		{UPSTREAM "cache:\n  stale: 604801\n",
+		 "dnproxy.yml:5:10: cache.stale: 604801 is outside 0..604800"},
+		{UPSTREAM "cache:\n  max_ttl: 0\n", "dnproxy.yml:5:12: cache.max_ttl: 0 is outside 1..604800"},
 		{"dnproxy:\n  upstream_policy: random\n" UPSTREAM,
 		 "dnproxy.yml:2:20: dnproxy.upstream_policy: \"random\" is none of order|fastest"},
 		{"a:\n\tb: c\n", "dnproxy.yml:2:1: tabs outside quotes (indent with spaces) are not supported; "
@@ -841,7 +857,12 @@ help_names_every_key_that_is_printed(void **state)
 					    "dnproxy.upstream_policy",
 					    "upstream.pins",
 					    "upstream.keep_warm",
-					    "tls.clock"};
+					    "tls.clock",
+					    "cache.size",
+					    "cache.min_ttl",
+					    "cache.max_ttl",
+					    "cache.stale",
+					    "cache.prefetch"};
 	char help[CONFIG_TEXT_MAX], text[CONFIG_TEXT_MAX], line[64];
 	size_t len;
 

@@ -56,6 +56,7 @@ struct world_listener {
 static struct world {
 	struct proxy proxy;
 	void *block;
+	void *kept; /* the cache's block; NULL = there is no cache */
 	struct world_listener udp, tcp;
 	struct world_up up[WORLD_UPS];
 	uint64_t now;
@@ -175,7 +176,21 @@ static inline void
 world_stop(void)
 {
 	free(world.block);
-	world.block = NULL;
+	free(world.kept);
+	world.block = world.kept = NULL;
+}
+
+/* After world_start(): answers are kept from now on. */
+static inline void
+world_keep(uint32_t kib, const struct cache_rules *rules)
+{
+	static const uint32_t seed[2] = {1, 2};
+
+	free(world.kept);
+	world.kept = calloc(kib, 1024);
+	LAW(world.kept != NULL);
+	cache_init(&world.proxy.kept.cache, world.kept, (size_t)kib * 1024, rules, seed);
+	world.proxy.set.prefetch = true;
 }
 
 /* Each watch list is in order of the time its queries came there, and they are due by then.  Returns how many
@@ -339,6 +354,8 @@ world_check(void)
 	LAW(c->asked == open + c->answered + c->refused + c->failed + c->gone);
 	LAW(world.udp.replies + world.tcp.replies == c->answered + c->refused + c->failed);
 	LAW(c->hedged + c->soured <= c->asked * (p->ups + 1));
+	LAW(c->cached + c->stale <= c->answered && c->refreshed <= c->asked);
+	LAW(p->kept.cache.buckets != 0 || c->cached + c->stale + c->refreshed == 0);
 }
 
 /* ---- Events ----------------------------------------------------------------------------------- */

@@ -36,6 +36,13 @@ enum dns_rcode {
 	DNS_BADVERS = 16 /* extended: needs an OPT record (RFC 6891 section 6.1.3) */
 };
 
+/* Those that say more of who answers than of the name (RFC 9520 section 2). */
+static inline bool
+dns_is_failure(unsigned rcode)
+{
+	return rcode == DNS_SERVFAIL || rcode == DNS_REFUSED;
+}
+
 enum dns_type {
 	DNS_TYPE_SOA = 6,
 	DNS_TYPE_SIG = 24, /* SIG(0), RFC 2931 */

@@ -182,13 +182,6 @@ move(struct cache *c, struct cache_entry *e, uint32_t to, unsigned visits)
 	*link = to;
 }
 
-/* What says more of the upstream than of the name (RFC 9520 section 2). */
-static bool
-is_failure(const uint8_t *msg)
-{
-	return dns_rcode(msg) == DNS_SERVFAIL || dns_rcode(msg) == DNS_REFUSED;
-}
-
 static enum cache_state
 state_of(const struct cache *c, struct cache_entry *e, uint32_t now)
 {
@@ -196,7 +189,7 @@ state_of(const struct cache *c, struct cache_entry *e, uint32_t now)
 
 	if (age < e->life)
 		return CACHE_FRESH;
-	if (age - e->life < c->rules.stale && !is_failure(message_of(e)))
+	if (age - e->life < c->rules.stale && !dns_is_failure(dns_rcode(message_of(e))))
 		return CACHE_STALE;
 	return CACHE_NONE;
 }
@@ -445,12 +438,11 @@ judge_records(struct judged *j, const uint8_t *msg, size_t len)
 
 /* How long an answer of which everything is known but that is kept. */
 static uint32_t
-life_of(const struct cache *c, const struct judged *j, const uint8_t *msg)
+life_of(const struct cache *c, const struct judged *j, unsigned rcode)
 {
 	uint32_t life = j->lowest;
-	unsigned rcode = dns_rcode(msg);
 
-	if (is_failure(msg))
+	if (dns_is_failure(rcode))
 		return CACHE_FAILURE_S;
 	if (rcode == DNS_NOERROR && j->answered) {
 		if (life != 0 && life < c->rules.min_ttl)
@@ -487,8 +479,8 @@ judge(struct judged *j, const struct cache *c, const struct cache_key *key, cons
 	*j = (struct judged){.lowest = UINT32_MAX, .negative = NO_SOA};
 	if (offer->scoped || !is_answer_to(j, key, msg, offer->len) || !judge_records(j, msg, offer->len))
 		return false;
-	j->life = life_of(c, j, msg);
-	if (is_failure(msg))
+	j->life = life_of(c, j, dns_rcode(msg));
+	if (dns_is_failure(dns_rcode(msg)))
 		j->end = j->question.end;
 	/* Names of an answer that is also for longer names must be able to point so far. */
 	j->wide = dns_rcode(msg) == DNS_NXDOMAIN && dns_ancount(msg) == 0 && !j->fixed &&
@@ -598,7 +590,7 @@ judge_failure(struct cache *c, struct judged *j, const struct cache_key *key, co
 
 	if (e == NULL)
 		return true;
-	again = is_failure(message_of(e));
+	again = dns_is_failure(dns_rcode(message_of(e)));
 	if (!again && !firm && state_of(c, e, now) != CACHE_NONE) {
 		cache_failed(c, key, now);
 		return false;
@@ -617,7 +609,7 @@ cache_put(struct cache *c, const struct cache_key *key, const struct cache_offer
 	struct judged j;
 
 	if (!judge(&j, c, key, offer) ||
-	    (is_failure(offer->msg) && !judge_failure(c, &j, key, &wide, offer->firm, now)))
+	    (dns_is_failure(dns_rcode(offer->msg)) && !judge_failure(c, &j, key, &wide, offer->firm, now)))
 		return false;
 	if (j.wide) {
 		to = &wide;
@@ -684,7 +676,7 @@ prefetch(struct cache_entry *e, uint32_t now)
 	uint32_t left = e->life - (now - e->stored);
 
 	if ((e->use & TOLD) != 0 || (e->use & ASKED) < CACHE_PREFETCH_ASKED * ASKED_1 || left > e->life / 10 ||
-	    is_failure(message_of(e)))
+	    dns_is_failure(dns_rcode(message_of(e))))
 		return false;
 	e->use |= TOLD;
 	return true;

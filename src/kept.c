@@ -5,11 +5,11 @@
 #define META_TYPES 128u /* .. 255: what is asked for is no data (RFC 6895 section 3.1) */
 #define WANTS_AD 4u	/* a bit of the key: AD in the answer without DO in the query (RFC 6840 section 5.7) */
 
-/* Seconds of the cache's clock, which begins above 0. */
+/* The cache's clock. */
 static uint32_t
 seconds(uint64_t now)
 {
-	return (uint32_t)(now / 1000u) + 1u;
+	return (uint32_t)(now / 1000u);
 }
 
 /* Whether the query's answer is one for all who ask the same; then its key. */
@@ -45,7 +45,7 @@ kept_answer(struct kept *k, uint8_t *out, const uint8_t *msg, size_t len, const 
 		r.ede = a.rcode == DNS_NXDOMAIN ? EDE_STALE_NXDOMAIN : EDE_STALE;
 	else if (hit->ede > 0)
 		r.ede = (uint16_t)hit->ede;
-	else if (a.rcode == DNS_SERVFAIL || a.rcode == DNS_REFUSED)
+	else if (dns_is_failure(a.rcode))
 		r.ede = EDE_CACHED_ERROR;
 	return edns_make_answer(out, k->msg, n, &a, msg, f, &r);
 }

@@ -150,7 +150,7 @@ give_stale(struct proxy *p, struct query *q, uint64_t now)
 		return false;
 	n = kept_answer(&p->kept, p->out, q->msg, q->len, &q->facts,
 			how_to_reply(&q->origin, &q->facts, q->msg), &hit, now);
-	if (n == 0 || dns_rcode(p->out) == DNS_SERVFAIL || dns_rcode(p->out) == DNS_REFUSED)
+	if (n == 0 || dns_is_failure(dns_rcode(p->out)))
 		return false;
 	if (hit.state == CACHE_STALE)
 		kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
@@ -438,8 +438,7 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 	}
 	pool_asked(&p->pool);
 	find_upstream(p, q, 0, now);
-	if (q->state == QUERY_SENT)
-		explore(p, q, now);
+	explore(p, q, now); /* or it has ended: nobody was asked then */
 	return true;
 }
 
@@ -515,7 +514,7 @@ learn(struct proxy *p, const struct query *q, const struct upstream *up, const s
 static bool
 is_sour(const struct edns_answer *a)
 {
-	return (a->rcode == DNS_SERVFAIL || a->rcode == DNS_REFUSED) && !edns_blames_name(a);
+	return dns_is_failure(a->rcode) && !edns_blames_name(a);
 }
 
 /* Whether an upstream has it that is not silent. */
@@ -634,7 +633,7 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		p->count.late++;
 		/* Its client had no patience, or only a stale answer; the next one will be glad of it.  Not of a
 		 * failure: another may have answered before. */
-		if (q->msg == q->small && a.rcode != DNS_SERVFAIL && answers_question(q, msg, &a))
+		if (q->msg == q->small && !dns_is_failure(a.rcode))
 			kept_put(&p->kept, q->msg, q->len, &q->facts, msg, len, &a, now);
 		if (q->asked == 0)
 			query_free(&p->table, q);

@@ -818,6 +818,6 @@ proxy_tick(struct proxy *p, uint64_t now)
 			else
 				find_upstream(p, q, q->hoped, now);
 		}
-	if ((q = forlorn(p)) != NULL && p->wake_ms <= now)
+	while ((q = forlorn(p)) != NULL && p->wake_ms <= now)
 		find_upstream(p, q, 0, now);
 }

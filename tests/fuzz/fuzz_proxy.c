@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Octets become events around a proxy with three upstreams and a small table.  After each event the law
+/* Octets become events around a proxy with three upstreams, a small table and a small cache.  After each event the law
  * of proxy.h holds; every question ends exactly once, with the answer to itself; an ID is never given
  * to two questions of one connection.
- * Input: one octet for the policy, then events of one octet (its kind) and one or two that say more. */
+ * Input: one octet for the policy and whether there is a cache, then events of one octet (its kind) and one or two that say more. */
 #include "../unit/proxy_world.h"
+
+#include "../unit/cache_laws.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -199,7 +201,7 @@ answer(void)
 	made_init(&a, dns_id(s.msg), DNS_QR | DNS_RA | (dns_flags(s.msg) & (DNS_RD | DNS_CD)));
 	made_octets(&a, s.msg + DNS_HEADER, q.end - DNS_HEADER);
 	made_count(&a, MADE_QUESTION, 1);
-	made_rr(&a, MADE_ANSWER, "12>", 1, 1, 60);
+	made_rr(&a, MADE_ANSWER, "12>", 1, 1, which / 16 * 5);
 	made_u32(&a, ((uint32_t)dns_flags(s.msg) & (DNS_RD | DNS_CD)) << 16 | q.type);
 	made_rdlen(&a);
 	if (how & 16) {
@@ -357,8 +359,14 @@ all_are_well(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	static const struct cache_rules rules = {0, 60, 120};
+	unsigned how;
+
 	in = (struct input){data, len};
-	world_start_with(QUERIES_MIN, WORLD_UPS, octet() & 1 ? POOL_FASTEST : POOL_ORDER);
+	how = octet();
+	world_start_with(QUERIES_MIN, WORLD_UPS, how & 1 ? POOL_FASTEST : POOL_ORDER);
+	if ((how & 2) == 0)
+		world_keep(2, &rules);
 	world.on_reply = on_reply;
 	memset(waits, 0, sizeof(waits));
 	memset(old, 0, sizeof(old));
@@ -371,6 +379,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	LAW(world.proxy.table.open == 0);
 	for (unsigned id = 0; id < IDS; id++)
 		LAW(waits[id].who == 0);
+	if ((how & 2) == 0)
+		law_cache(&world.proxy.kept.cache);
 	world_stop();
 	return 0;
 }

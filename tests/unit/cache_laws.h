@@ -9,6 +9,7 @@
 
 #include "cache.h"
 
+#ifndef LAW
 #define LAW(holds) \
 	do { \
 		if (!(holds)) { \
@@ -16,6 +17,7 @@
 			abort(); \
 		} \
 	} while (0)
+#endif
 
 static inline const struct cache_entry *
 law_entry(const struct cache *c, uint32_t at)

@@ -2895,6 +2895,21 @@ fill_nothing(void *buf, size_t len)
 }
 
 static void
+one_that_takes_questions_again_without_a_word_gets_all_that_wait(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	world.up[0].verdict = UPSTREAM_DOWN;
+	ask(&world.udp, 0, 0, world_name());
+	world_pass(POOL_WAKE_MS - 100);
+	for (uint32_t i = 1; i < 3; i++)
+		ask(&world.udp, i, i, world_name());
+	world.up[0].verdict = UPSTREAM_TAKEN;
+	world_pass(100);
+	assert_int_equal(world.up[0].count, 3);
+}
+
+static void
 without_entropy_it_is_servfail_at_once(void **state)
 {
 	(void)state;
@@ -3083,6 +3098,7 @@ main(void)
 		cmocka_unit_test(all_that_were_on_their_way_with_opt_are_asked_without),
 		cmocka_unit_test(who_refuses_opt_is_remembered_not_who_answers),
 		cmocka_unit_test(asked_without_opt_it_may_have_to_wait),
+		cmocka_unit_test(one_that_takes_questions_again_without_a_word_gets_all_that_wait),
 		cmocka_unit_test(without_entropy_it_is_servfail_at_once),
 		cmocka_unit_test(an_answer_that_cannot_be_edited_is_servfail),
 	};

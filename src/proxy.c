@@ -152,7 +152,9 @@ give_stale(struct proxy *p, struct query *q, uint64_t now)
 			how_to_reply(&q->origin, &q->facts, q->msg), &hit, now);
 	if (n == 0 || dns_is_failure(dns_rcode(p->out)))
 		return false;
-	if (hit.state == CACHE_STALE)
+	/* Whoever was asked has peace then, and nobody waits again.  Where nobody can be asked, neither matters. */
+	if (hit.state == CACHE_STALE &&
+	    (query_leader(&p->table, q)->sent != 0 || now >= q->opened_ms + QUERY_BRIEF_MS))
 		kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
 	finish(p, q, ANSWERED, n, note_kept(p, &hit), now);
 	return true;
@@ -325,7 +327,8 @@ find_upstream(struct proxy *p, struct query *q, unsigned skip, uint64_t now)
 	best = press(p, q, skip | q->soured, now);
 	if (best <= UPSTREAM_SOON)
 		return;
-	if ((best == UPSTREAM_DOWN && (q->soured != 0 || q->brief)) || q->tries >= tries_max(p)) {
+	if ((best == UPSTREAM_DOWN && (q->soured != 0 || (q->brief && q->hoped == 0))) ||
+	    q->tries >= tries_max(p)) {
 		fail_all(p, q, now);
 		return;
 	}

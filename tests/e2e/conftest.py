@@ -91,12 +91,14 @@ class Stage:
         return server
 
     def settings(self, *servers, host="127.0.0.1", port=None, **more):
-        """A tree of settings; servers are servers or trees, section__key=value adds to it."""
+        """A tree of settings; servers are servers or trees, section__key=value adds to it.  Nothing is kept
+        unless the test says so (cache__size), so that each query reaches a server."""
         hosts = host if isinstance(host, list) else [host]
         tree = {
             "dnproxy": {"host": host, "port": port or program_under_test.free_port(hosts)},
             "upstream": [program_under_test.upstream(s) if hasattr(s, "host") else s for s in servers],
             "tls": {"trust_anchors": self.ca.pem},
+            "cache": {"size": 0},
         }
         for key, value in more.items():
             section, _, name = key.partition("__")

@@ -424,9 +424,17 @@ when_all_upstreams_are_down_it_is_given_at_once(void **state)
 	ask(1, "www.example");
 	assert_stale(1);
 	assert_int_equal(world.up[0].wakes + world.up[1].wakes, 1); /* it has been tried */
+	/* And again, but with the first one to be had it is over. */
+	ask(3, "www.example");
+	assert_stale(3);
+	world_ready(1);
+	ask(4, "www.example");
+	answer(1, DNS_NOERROR, TTL, 8);
+	assert_fresh(4, 8, TTL);
+	world.up[1].verdict = UPSTREAM_DOWN;
 	/* Who can have none waits: one may come back. */
 	ask(2, "other.example");
-	assert_int_equal(world.udp.replies, 2);
+	assert_int_equal(world.udp.replies, 4);
 	world_pass(QUERY_TIMEOUT_MS);
 	assert_int_equal(read_reply(&world.udp, 2).rcode, DNS_SERVFAIL);
 }
@@ -542,6 +550,21 @@ it_is_gone_after_its_time(void **state)
 	assert_int_equal(world.udp.replies, 1);
 	answer(0, DNS_SERVFAIL, 0, 0);
 	assert_int_equal(read_reply(&world.udp, 1).rcode, DNS_SERVFAIL);
+}
+
+static void
+who_has_waited_in_vain_for_a_connection_spares_others_that(void **state)
+{
+	(void)state;
+	begin_stale(1);
+	world.up[0].verdict = UPSTREAM_MAYBE;
+	ask(1, "www.example");
+	world_pass(QUERY_BRIEF_MS - 1);
+	assert_int_equal(world.udp.replies, 1);
+	world_pass(1);
+	assert_stale(1);
+	ask(2, "www.example");
+	assert_stale(2);
 }
 
 /* ---- Failures and late answers ---------------------------------------------------------------- */
@@ -881,6 +904,7 @@ main(void)
 		TEST(what_an_upstream_says_of_the_name_itself_is_passed_on),
 		TEST(when_all_upstreams_are_down_it_is_given_at_once),
 		TEST(when_the_last_upstream_is_lost_it_is_given),
+		TEST(who_has_waited_in_vain_for_a_connection_spares_others_that),
 		TEST(a_lost_connection_is_no_failure_while_another_can_be_made),
 		TEST(when_the_table_is_full_it_is_given),
 		TEST(each_twin_has_its_own),

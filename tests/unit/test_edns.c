@@ -994,6 +994,27 @@ an_extended_error_behind_a_broken_option_is_not_read(void **state)
 	assert_int_equal(seen.ede, EDE_NONE);
 }
 
+/* RFC 7871 section 7.3.1: above 0 it is for some clients only. */
+static void
+the_scope_of_an_answer_is_read(void **state)
+{
+	static const uint8_t data[] = {0, 1, 24, 17, 192, 0, 2};
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(data); len++) {
+		begin_answer(DNS_NOERROR);
+		made_opt(&answer, 1232, 0);
+		made_option(&answer, EDNS_ECS, data, len);
+		assert_int_equal(read_answer(), 0);
+		assert_int_equal(seen.scope, len >= 4 ? 17 : 0);
+	}
+	begin_answer(DNS_NOERROR);
+	made_opt(&answer, 1232, 0);
+	made_option(&answer, EDNS_COOKIE, "\0\1\30\21\0\0\0\0", 8);
+	assert_int_equal(read_answer(), 0);
+	assert_int_equal(seen.scope, 0);
+}
+
 static void
 what_is_no_answer_is_refused(void **state)
 {
@@ -1510,6 +1531,37 @@ extended_errors_are_dropped_before_data(void **state)
 	assert_memory_equal(out + made.opt_at + 11, "\0\17\0\6\0\1text", 10);
 }
 
+static void
+an_extended_error_of_our_own_stands_behind_the_upstreams(void **state)
+{
+	(void)state;
+	ask_with_opt(0, 0);
+	reply.limit = 600;
+	reply.ede = EDE_STALE;
+	answer_of(600 - 11 - 6);
+	give_answer();
+	assert_int_equal(out_len, 600);
+	assert_int_equal(given_flags() & DNS_TC, 0);
+	assert_memory_equal(out + made.opt_at + 11, "\0\17\0\2\0\3", 6);
+	made_opt(&answer, 1232, 0);
+	made_option(&answer, EDNS_EDE, "\0\1text", 6);
+	reply.limit = 610;
+	give_answer();
+	assert_int_equal(out_len, 610);
+	assert_memory_equal(out + made.opt_at + 11, "\0\17\0\6\0\1text\0\17\0\2\0\3", 16);
+	/* They go together, before data. */
+	reply.limit = 609;
+	give_answer();
+	assert_int_equal(out_len, 594);
+	assert_int_equal(given_flags() & DNS_TC, DNS_TC);
+	assert_int_equal(dns_ancount(out), 1);
+	ask(0);
+	reply.ede = EDE_STALE;
+	answer_of(500);
+	give_answer();
+	assert_int_equal(out_len, 500);
+}
+
 /* The longest question, subnet and keepalive leave 200 octets; longer errors are dropped, the OPT never. */
 static void
 the_opt_of_a_cut_answer_always_fits(void **state)
@@ -1987,6 +2039,7 @@ main(void)
 		cmocka_unit_test(an_answer_without_an_extended_error_has_none),
 		cmocka_unit_test(the_first_extended_error_is_read),
 		cmocka_unit_test(an_extended_error_behind_a_broken_option_is_not_read),
+		cmocka_unit_test(the_scope_of_an_answer_is_read),
 		cmocka_unit_test(what_is_no_answer_is_refused),
 		cmocka_unit_test(an_answer_cut_anywhere_is_refused),
 		cmocka_unit_test(an_answer_with_two_opts_or_one_out_of_place_is_refused),
@@ -2013,6 +2066,7 @@ main(void)
 		cmocka_unit_test(padding_and_opt_of_the_upstream_do_not_count),
 		cmocka_unit_test(the_upstreams_tc_bit_stays),
 		cmocka_unit_test(extended_errors_are_dropped_before_data),
+		cmocka_unit_test(an_extended_error_of_our_own_stands_behind_the_upstreams),
 		cmocka_unit_test(the_opt_of_a_cut_answer_always_fits),
 		cmocka_unit_test(a_limit_below_512_counts_as_512),
 		cmocka_unit_test(an_answer_without_room_for_an_opt_is_cut_over_tcp_too),

@@ -153,8 +153,7 @@ give_stale(struct proxy *p, struct query *q, uint64_t now)
 	if (n == 0 || dns_is_failure(dns_rcode(p->out)))
 		return false;
 	/* Whoever was asked has peace then, and nobody waits again.  Where nobody can be asked, neither matters. */
-	if (hit.state == CACHE_STALE &&
-	    (query_leader(&p->table, q)->sent != 0 || now >= q->opened_ms + QUERY_BRIEF_MS))
+	if (hit.state == CACHE_STALE && (q->sent != 0 || now >= q->opened_ms + QUERY_BRIEF_MS))
 		kept_failed(&p->kept, q->msg, q->len, &q->facts, now);
 	finish(p, q, ANSWERED, n, note_kept(p, &hit), now);
 	return true;

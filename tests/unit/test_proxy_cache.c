@@ -399,6 +399,20 @@ another_upstream_is_asked_before_it_is_given(void **state)
 }
 
 static void
+an_upstream_that_failed_while_others_are_down_has_its_peace(void **state)
+{
+	(void)state;
+	begin_stale(2);
+	ask(1, "www.example");
+	answer(0, DNS_SERVFAIL, 0, 0);
+	world_lost(1, UPSTREAM_DOWN);
+	assert_stale(1);
+	ask(2, "www.example");
+	assert_stale(2);
+	assert_int_equal(world.up[0].count, 0);
+}
+
+static void
 what_an_upstream_says_of_the_name_itself_is_passed_on(void **state)
 {
 	(void)state;
@@ -901,6 +915,7 @@ main(void)
 		TEST(while_a_failed_refresh_is_recent_it_is_given_at_once),
 		TEST(when_the_upstream_fails_it_is_given_at_once),
 		TEST(another_upstream_is_asked_before_it_is_given),
+		TEST(an_upstream_that_failed_while_others_are_down_has_its_peace),
 		TEST(what_an_upstream_says_of_the_name_itself_is_passed_on),
 		TEST(when_all_upstreams_are_down_it_is_given_at_once),
 		TEST(when_the_last_upstream_is_lost_it_is_given),

@@ -377,6 +377,20 @@ settle_ports(struct config *c)
 		c->listen[i].port = c->port;
 }
 
+/* No answer can be kept both as long and as short as that. */
+static int
+check_ttls(struct file *f)
+{
+	size_t at = yaml_child(f->y, yaml_child(f->y, 0, "cache"), "min_ttl");
+
+	if (f->c->cache_min_ttl <= f->c->cache_max_ttl)
+		return 0;
+	f->p.at = f->y->node[at].at;
+	f->p.key = "cache.min_ttl";
+	return key_fail(&f->p, "%u is more than cache.max_ttl, %u", (unsigned)f->c->cache_min_ttl,
+			(unsigned)f->c->cache_max_ttl);
+}
+
 static int
 settle(struct config *c, struct place *p, const struct yaml_mark *marks)
 {
@@ -428,6 +442,8 @@ config_read(struct config *c, const char *text, size_t len, const char *name, ch
 	f.p.key = "upstream";
 	if (c->upstreams == 0)
 		return key_fail(&f.p, "%s, with ip: below", must);
+	if (check_ttls(&f) == -1)
+		return -1;
 	return settle(c, &f.p, f.upstream_at);
 }
 

@@ -92,6 +92,7 @@ start_unbound() {
 		    local-zone: "$ZONE." static
 		    local-data: "www.$ZONE. A 192.0.2.80"
 		    local-data: "www.$ZONE. AAAA 2001:db8::80"
+		    local-data: "tcp.$ZONE. A 192.0.2.81"
 		    local-data: 'www.$ZONE. TXT "this answer came through TLS"'
 		remote-control:
 		    control-enable: no
@@ -136,9 +137,9 @@ ask() {
 	kdig @127.0.0.1 -p "$dns_port" +noall +answer +stats "$@"
 }
 
-# answers_right TRANSPORT: the demo is a test too.
+# answers_right NAME ADDRESS [OPTION]: the demo is a test too.
 answers_right() {
-	kdig @127.0.0.1 -p "$dns_port" "$1" +short "www.$ZONE" A | grep -qx 192.0.2.80 || {
+	kdig @127.0.0.1 -p "$dns_port" ${3+"$3"} +short "$1.$ZONE" A | grep -qx "$2" || {
 		echo "demo: the answer is not what the resolver holds" >&2
 		exit 1
 	}
@@ -160,8 +161,11 @@ say "3. Questions in plain DNS"
 ask "www.$ZONE" A
 ask +tcp "www.$ZONE" AAAA
 ask "www.$ZONE" TXT
+say "Once more: out of the cache, one second nearer to its end"
+sleep 1
+ask "www.$ZONE" A
 
-answers_right +notcp && answers_right +tcp
+answers_right www 192.0.2.80 && answers_right tcp 192.0.2.81 +tcp
 
 say "4. What happened, as dnproxy tells it"
 cat "$dir/dnproxy.log"

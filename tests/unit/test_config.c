@@ -250,6 +250,8 @@ errors_say_place_key_value_and_what_is_expected(void **state)
 		 "dnproxy.yml:4:9: upstream.port: 99999999999999999999999 is outside 1..65535"},
 		{UPSTREAM "  port: 4294967349\n",
 		 "dnproxy.yml:4:9: upstream.port: 4294967349 is outside 1..65535"},
+		{UPSTREAM "cache:\n  max_ttl: 60\n  min_ttl: 61\n",
+		 "dnproxy.yml:6:12: cache.min_ttl: 61 is more than cache.max_ttl, 60"},
 		{UPSTREAM "  port: 0x35\n",
 		 "dnproxy.yml:4:9: upstream.port: \"0x35\" is not a whole number without leading zeros"},
 		{UPSTREAM "  port: 053\n",

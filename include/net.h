@@ -53,6 +53,28 @@ bool net_is_acknowledged(int fd);
 
 void net_close(int fd);
 
+/* A watch on many descriptors that costs nothing for those without news: itself a descriptor, readable while any has
+ * some.  (epoll: select() looks at each of its descriptors every time, 900 quiet ones for every query.) */
+#define NET_IN 1u	 /* readable */
+#define NET_OUT 4u	 /* writable */
+#define NET_BROKEN 0x18u /* either bit: an error, or neither end will send any more; always told */
+#define NET_NEWS_MAX 64u
+
+struct net_news {
+	uint32_t token;
+	uint32_t what;
+};
+
+/* Returns a descriptor, or -1 with errno. */
+int net_watch_open(void);
+
+/* Puts fd under watch, once (is_new); later: for other news.  news: NET_IN, NET_OUT, both or none.  It ends with
+ * the descriptor.  Returns 0, or -1 when the kernel has no room for it. */
+int net_watch(int watch, int fd, uint32_t token, uint32_t news, bool is_new);
+
+/* Fills at most NET_NEWS_MAX.  Who is left out has its turn next time.  Returns how many. */
+size_t net_watched(int watch, struct net_news *news);
+
 /* Datagrams, up to UDP_BATCH a call. */
 struct net_datagram {
 	uint8_t *data;

@@ -2,7 +2,8 @@
 /* The stream side of the listener (RFC 7766): many questions on one connection, answers as they
  * come.  Bounded in every way: clients in all and per address, questions of one client on their way,
  * answers kept for clients that do not read.  A full table accepts nobody until a slot is free, or the
- * client that has been idle longest, for TCP_SPARE_MS at least, is closed for the new one. */
+ * client that has been idle longest, for TCP_SPARE_MS at least, is closed for the new one.  A client that
+ * says nothing costs nothing. */
 #ifndef DNPROXY_TCP_H
 #define DNPROXY_TCP_H
 
@@ -29,6 +30,9 @@ struct tcp_client {
 	bool dead;	     /* to be closed in the next step() */
 	bool stuck;	     /* the socket takes no more: kept waits for it */
 	bool dirty;	     /* kept is to be written at the end of the turn */
+	bool busy;	     /* in the list of those */
+	uint8_t watched;     /* what is waited for: NET_IN, NET_OUT */
+	uint8_t news;	     /* what the watch has told in this turn */
 	struct chain kept;
 	uint64_t deadline;  /* of its next whole message, or of reading on */
 	uint64_t stuck_ms;  /* since when the socket takes no more; while stuck */
@@ -49,6 +53,9 @@ struct tcp {
 	uint16_t per_address;
 	uint16_t first, last; /* clients in order of deadline */
 	uint16_t free;
+	int watch;			/* over all clients' descriptors */
+	uint16_t busy[TCP_CLIENTS_MAX]; /* clients that something happens to: nobody else costs anything */
+	uint16_t busies;
 	const struct now *now;	  /* the turn's time */
 	uint64_t no_accept_until; /* descriptors are used up: asking again at once would spin */
 	uint64_t turned_away;	  /* connections over the bound per address */
@@ -61,9 +68,9 @@ struct tcp {
 size_t tcp_memory(uint32_t clients);
 
 /* block: tcp_memory(clients) octets, aligned for any type, all zero.  clients <= TCP_CLIENTS_MAX.
- * proxy and now stay in use. */
-void tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
-	      const struct now *now);
+ * proxy and now stay in use.  Returns 0, or -1 with errno. */
+int tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
+	     const struct now *now);
 
 /* Adds a listening socket of net_listen_tcp(), at most LISTEN_MAX; it is closed with the others. */
 void tcp_add(struct tcp *t, int fd);

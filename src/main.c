@@ -254,8 +254,11 @@ build(void)
 	proxy_init(&proxy, &set, take(query_memory(config.max_queries)), config.max_queries, entropy_fill);
 	build_cache();
 	udp_init(&udp, &proxy, config.udp_size);
-	tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients, config.tcp_per_address,
-		 &now);
+	if (tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients,
+		     config.tcp_per_address, &now) == -1) {
+		log_error("cannot watch TCP clients: %s", text_error(errno));
+		give_up(EXIT_START);
+	}
 	for (size_t i = 0; i < config.upstreams; i++) {
 		const struct config_upstream *u = &config.upstream[i];
 		struct tls_rules rules = rules_of(u);

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -243,6 +244,38 @@ void
 net_close(int fd)
 {
 	close(fd);
+}
+
+/* ---- Many descriptors ----------------------------------------------------------------------- */
+
+_Static_assert(NET_IN == EPOLLIN && NET_OUT == EPOLLOUT && NET_BROKEN == (EPOLLERR | EPOLLHUP),
+	       "the kernel's bits");
+
+int
+net_watch_open(void)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	return fd == -1 ? -1 : below_fd_setsize(fd);
+}
+
+int
+net_watch(int watch, int fd, uint32_t token, uint32_t news, bool is_new)
+{
+	struct epoll_event e = {.events = news, .data = {.u32 = token}};
+
+	return epoll_ctl(watch, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e);
+}
+
+size_t
+net_watched(int watch, struct net_news *news)
+{
+	struct epoll_event e[NET_NEWS_MAX];
+	int n = epoll_wait(watch, e, NET_NEWS_MAX, 0);
+
+	for (int i = 0; i < n; i++)
+		news[i] = (struct net_news){e[i].data.u32, e[i].events};
+	return n > 0 ? (size_t)n : 0;
 }
 
 /* ---- Datagrams ------------------------------------------------------------------------------ */

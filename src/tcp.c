@@ -37,6 +37,15 @@ by_token(struct tcp *t, uint32_t token)
 	return c->fd != -1 && c->generation == token >> 16 ? c : NULL;
 }
 
+/* Something happens to it: this turn looks at it. */
+static void
+touch(struct tcp *t, struct tcp_client *c)
+{
+	if (!c->busy)
+		t->busy[t->busies++] = index_of(t, c);
+	c->busy = true;
+}
+
 /* ---- The list of clients in order of deadline ----------------------------------------------- */
 
 static void
@@ -83,7 +92,7 @@ tcp_memory(uint32_t clients)
 
 static void reply(struct listener *self, const struct origin *to, const uint8_t *msg, size_t len);
 
-void
+int
 tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint32_t per_address,
 	 const struct now *now)
 {
@@ -100,6 +109,8 @@ tcp_init(struct tcp *t, void *block, struct proxy *proxy, uint32_t clients, uint
 	t->per_address = (uint16_t)per_address;
 	t->first = t->last = t->free = TCP_NONE;
 	chunk_pool_init(&t->pool);
+	t->watch = net_watch_open();
+	return t->watch == -1 ? -1 : 0;
 }
 
 void
@@ -108,11 +119,21 @@ tcp_add(struct tcp *t, int fd)
 	t->fd[t->sockets++] = fd;
 }
 
+/* It will be closed in the next step(); what it kept is free at once. */
+static void
+give_up(struct tcp *t, struct tcp_client *c)
+{
+	c->dead = true;
+	touch(t, c);
+	chain_take(&t->pool, &c->kept, c->kept.len);
+}
+
 static void
 open_client(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
 {
 	struct tcp_client *c;
 	uint16_t generation;
+	bool busy;
 
 	if (t->free != TCP_NONE) {
 		c = &t->client[t->free];
@@ -121,13 +142,18 @@ open_client(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
 		c = &t->client[t->used++];
 	}
 	generation = c->generation;
+	busy = c->busy; /* with what was here before */
 	memset(c, 0, sizeof(*c));
 	c->generation = generation;
+	c->busy = busy;
 	c->fd = fd;
 	c->peer = *peer;
 	chain_init(&c->kept);
 	append(t, c, now);
 	t->count++;
+	c->watched = NET_IN;
+	if (net_watch(t->watch, fd, token_of(t, c), NET_IN, true) == -1)
+		give_up(t, c);
 }
 
 /* The one way a client's slot is given back.  Called from step() and tcp_close() only, for it tells
@@ -147,14 +173,6 @@ close_client(struct tcp *t, struct tcp_client *c)
 	c->next = t->free;
 	t->free = index_of(t, c);
 	t->count--;
-}
-
-/* It will be closed in the next step(); what it kept is free at once. */
-static void
-give_up(struct tcp *t, struct tcp_client *c)
-{
-	c->dead = true;
-	chain_take(&t->pool, &c->kept, c->kept.len);
 }
 
 /* ---- Output --------------------------------------------------------------------------------- */
@@ -208,15 +226,16 @@ write_kept(struct tcp *t, struct tcp_client *c)
 	c->stuck = false;
 }
 
+/* By the list's numbers: it grows where a client is given up meanwhile. */
 static void
-flush(void *self)
+write_all(struct tcp *t)
 {
-	struct tcp *t = self;
+	for (uint16_t i = 0; i < t->busies; i++) {
+		struct tcp_client *c = &t->client[t->busy[i]];
 
-	/* By slot: writing may change the order of the list. */
-	for (uint16_t i = 0; i < t->used; i++)
-		if (t->client[i].fd != -1 && t->client[i].dirty)
-			write_kept(t, &t->client[i]);
+		if (c->fd != -1 && c->dirty)
+			write_kept(t, c);
+	}
 }
 
 /* The client beside c whose socket has taken nothing for the longest time. */
@@ -239,7 +258,7 @@ make_room(struct tcp *t, const struct tcp_client *c)
 	uint16_t left = t->pool.left;
 	struct tcp_client *stuck;
 
-	flush(t);
+	write_all(t);
 	if (t->pool.left > left)
 		return true;
 	stuck = longest_stuck(t, c);
@@ -268,6 +287,7 @@ reply(struct listener *self, const struct origin *to, const uint8_t *msg, size_t
 
 	if (c == NULL)
 		return;
+	touch(t, c);
 	c->owed--;
 	c->active_ms = t->now->mono_ms;
 	if (c->dead)
@@ -361,20 +381,63 @@ read_some(struct tcp *t, struct tcp_client *c, uint64_t now)
 	keep_rest(t, c, buf, (size_t)n, ask_all(t, c, buf, (size_t)n, now));
 }
 
+/* A client that has finished asking is closed when all is answered; a cut message is none. */
+static bool
+is_over(const struct tcp *t, const struct tcp_client *c)
+{
+	return c->dead || (c->ended && c->owed == 0 && c->kept.len == 0 && !has_more(t, c));
+}
+
 static void
-serve(struct tcp *t, struct tcp_client *c, const struct wants *ready, uint64_t now)
+serve(struct tcp *t, struct tcp_client *c, uint64_t now)
 {
 	uint8_t *own = t->in[index_of(t, c)];
+	unsigned news = c->news;
 
-	if (c->stuck && FD_ISSET((unsigned)c->fd, &ready->wr))
+	c->news = 0;
+	if ((news & NET_BROKEN) != 0)
+		give_up(t, c);
+	if (c->stuck && (news & NET_OUT) != 0)
 		write_kept(t, c);
 	if (has_more(t, c))
 		keep_rest(t, c, own, c->have, ask_all(t, c, own, c->have, now));
-	else if (!c->dead && !c->ended && !full(c) && FD_ISSET((unsigned)c->fd, &ready->rd))
+	else if (!c->dead && !c->ended && !full(c) && (news & NET_IN) != 0)
 		read_some(t, c, now);
-	/* A client that has finished asking is closed when all is answered; a cut message is none. */
-	if (c->dead || (c->ended && c->owed == 0 && c->kept.len == 0 && !has_more(t, c)))
+	if (is_over(t, c))
 		close_client(t, c);
+}
+
+/* Waits for what the client may do next. */
+static void
+watch(const struct tcp *t, struct tcp_client *c)
+{
+	unsigned news = (!c->ended && !full(c) ? NET_IN : 0) | (c->stuck ? NET_OUT : 0);
+
+	if (news == c->watched)
+		return;
+	c->watched = (uint8_t)news;
+	(void)net_watch(t->watch, c->fd, token_of(t, c), news, false);
+}
+
+/* The end of the turn: answers leave, and those stay busy whose next step waits for nobody. */
+static void
+flush(void *self)
+{
+	struct tcp *t = self;
+	uint16_t busies = t->busies;
+
+	write_all(t);
+	t->busies = 0;
+	for (uint16_t i = 0; i < busies; i++) {
+		struct tcp_client *c = &t->client[t->busy[i]];
+
+		c->busy = false;
+		if (c->fd == -1)
+			continue;
+		watch(t, c);
+		if (is_over(t, c) || has_more(t, c))
+			touch(t, c);
+	}
 }
 
 /* ---- New clients, and time ------------------------------------------------------------------ */
@@ -473,14 +536,9 @@ want(void *self, struct wants *w)
 	const struct tcp_client *oldest = client_at(t, t->first);
 
 	want_clients(t, w);
-	for (struct tcp_client *c = client_at(t, t->first); c != NULL; c = client_at(t, c->next)) {
-		if (!c->ended && !full(c))
-			wants_fd(w, c->fd, &w->rd);
-		if (c->stuck)
-			wants_fd(w, c->fd, &w->wr);
-		if (c->dead || has_more(t, c) || (c->ended && c->owed == 0 && c->kept.len == 0))
-			wants_by(w, 0);
-	}
+	wants_fd(w, t->watch, &w->rd);
+	if (t->busies > 0)
+		wants_by(w, 0);
 	if (oldest != NULL)
 		wants_by(w, oldest->deadline);
 }
@@ -502,18 +560,31 @@ end_idle(struct tcp *t, uint64_t now)
 }
 
 static void
+take_news(struct tcp *t)
+{
+	struct net_news news[NET_NEWS_MAX];
+	size_t n = net_watched(t->watch, news);
+
+	for (size_t i = 0; i < n; i++) {
+		struct tcp_client *c = by_token(t, news[i].token);
+
+		if (c == NULL)
+			continue;
+		c->news = (uint8_t)news[i].what;
+		touch(t, c);
+	}
+}
+
+static void
 step(void *self, const struct wants *ready, const struct now *now)
 {
 	struct tcp *t = self;
-	struct tcp_client *c;
 
-	/* By slot, not along the list: it is put in another order meanwhile.  New clients come last,
-	 * so that no descriptor is asked about that was not waited for. */
-	for (uint16_t i = 0; i < t->used; i++) {
-		c = &t->client[i];
-		if (c->fd != -1)
-			serve(t, c, ready, now->mono_ms);
-	}
+	if (FD_ISSET((unsigned)t->watch, &ready->rd))
+		take_news(t);
+	for (uint16_t i = 0; i < t->busies; i++)
+		if (t->client[t->busy[i]].fd != -1)
+			serve(t, &t->client[t->busy[i]], now->mono_ms);
 	end_idle(t, now->mono_ms);
 	if (t->no_accept_until <= now->mono_ms)
 		t->no_accept_until = 0;
@@ -525,11 +596,12 @@ step(void *self, const struct wants *ready, const struct now *now)
 void
 tcp_close(struct tcp *t)
 {
-	flush(t);
+	write_all(t);
 	while (t->first != TCP_NONE)
 		close_client(t, &t->client[t->first]);
 	while (t->sockets > 0)
 		net_close(t->fd[--t->sockets]);
+	net_close(t->watch);
 }
 
 struct member

@@ -93,7 +93,7 @@ start(uint32_t clients, uint32_t per_address)
 	block = calloc(1, tcp_memory(clients));
 	assert_non_null(block);
 	clock_now.mono_ms = world.now;
-	tcp_init(&tcp, block, &world.proxy, clients, per_address, &clock_now);
+	assert_int_equal(tcp_init(&tcp, block, &world.proxy, clients, per_address, &clock_now), 0);
 	assert_int_equal(addr_parse(&at, "127.0.0.1"), 0);
 	tcp_add(&tcp, net_listen_tcp(&at, false));
 	assert_int_equal(getsockname(tcp.fd[0], (struct sockaddr *)&sin, &len), 0);
@@ -611,6 +611,119 @@ stop(void **state)
 	return 0;
 }
 
+/* Nothing is read of a client that has enough open; that it is gone shows all the same. */
+static void
+a_full_client_that_breaks_off_is_closed_at_once(void **state)
+{
+	struct linger at_once = {.l_onoff = 1};
+	struct client c;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	for (unsigned asked = 0; asked < TCP_OWED_MAX; asked += 32)
+		ask(&c, 32);
+	assert_int_equal(c.there->owed, TCP_OWED_MAX);
+	setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	leave(&c);
+	UNTIL(tcp.count == 0);
+	assert_int_equal(world.proxy.table.open, 0);
+}
+
+/* What came in one piece with more than may be open is asked when there is room, though nothing more comes. */
+static void
+what_waits_in_our_own_buffer_is_asked_when_there_is_room(void **state)
+{
+	static struct made m, all;
+	struct client c;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	all.len = 0;
+	for (unsigned i = 0; i < TCP_OWED_MAX + 1; i++) {
+		made_init(&m, i, DNS_RD);
+		made_question(&m, c.name, 1000 + i, 1);
+		made_u16(&all, (unsigned)m.len);
+		made_octets(&all, m.buf, m.len);
+	}
+	assert_int_equal(send(c.fd, all.buf, all.len, MSG_NOSIGNAL), all.len);
+	UNTIL(world.up[0].count == TCP_OWED_MAX);
+	settle();
+	assert_int_equal(world.up[0].count, TCP_OWED_MAX);
+	answer(&c, 100);
+	UNTIL(world.up[0].count == TCP_OWED_MAX);
+	leave(&c);
+}
+
+static void
+who_has_finished_asking_is_closed_with_its_last_answer(void **state)
+{
+	struct client c;
+
+	(void)state;
+	start(2, 9);
+	c = enter('a');
+	ask(&c, 2);
+	assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+	answer(&c, 100);
+	settle();
+	assert_int_equal(tcp.count, 1);
+	answer(&c, 100);
+	UNTIL(tcp.count == 0);
+	assert_true(has_answer(&c));
+	leave(&c);
+}
+
+static void
+more_clients_than_are_told_of_at_once_are_all_served(void **state)
+{
+	static struct client c[NET_NEWS_MAX + 10];
+	const unsigned clients = sizeof(c) / sizeof(c[0]);
+	struct made m;
+
+	(void)state;
+	start(clients, clients);
+	for (unsigned i = 0; i < clients; i++)
+		c[i] = enter('a');
+	for (unsigned i = 0; i < clients; i++) {
+		made_init(&m, i, DNS_RD);
+		made_question(&m, "a.example", 1000 + i, 1);
+		assert_int_equal(send(c[i].fd, (uint8_t[]){0, (uint8_t)m.len}, 2, MSG_MORE), 2);
+		assert_int_equal(send(c[i].fd, m.buf, m.len, 0), m.len);
+	}
+	UNTIL(world.up[0].count == clients);
+	for (unsigned i = 0; i < clients; i++)
+		answer(&c[0], 100);
+	for (unsigned i = 0; i < clients; i++) {
+		UNTIL(has_answer(&c[i]));
+		leave(&c[i]);
+	}
+	UNTIL(tcp.count == 0);
+}
+
+/* Whoever is quiet is not even looked at: select() is told of the same few descriptors, however many there are. */
+static void
+a_quiet_client_adds_nothing_to_a_turn(void **state)
+{
+	struct wants none = {.deadline = UINT64_MAX}, some = {.deadline = UINT64_MAX};
+	struct client c[3];
+
+	(void)state;
+	start(9, 9);
+	member.want(member.self, &none);
+	for (int i = 0; i < 3; i++)
+		c[i] = enter('a');
+	settle();
+	assert_int_equal(tcp.busies, 0);
+	member.want(member.self, &some);
+	assert_memory_equal(&none.rd, &some.rd, sizeof(none.rd));
+	assert_memory_equal(&none.wr, &some.wr, sizeof(none.wr));
+	assert_int_equal(some.deadline, world.now + TCP_IDLE_MS);
+	for (int i = 0; i < 3; i++)
+		leave(&c[i]);
+}
+
 int
 main(void)
 {
@@ -629,6 +742,11 @@ main(void)
 		cmocka_unit_test(who_keeps_more_than_one_may_is_closed),
 		cmocka_unit_test(when_the_pool_is_used_up_the_longest_stuck_is_closed),
 		cmocka_unit_test(when_the_pool_is_used_up_who_reads_is_spared),
+		cmocka_unit_test(what_waits_in_our_own_buffer_is_asked_when_there_is_room),
+		cmocka_unit_test(who_has_finished_asking_is_closed_with_its_last_answer),
+		cmocka_unit_test(a_full_client_that_breaks_off_is_closed_at_once),
+		cmocka_unit_test(more_clients_than_are_told_of_at_once_are_all_served),
+		cmocka_unit_test(a_quiet_client_adds_nothing_to_a_turn),
 	};
 
 	return cmocka_run_group_tests_name("tcp", tests, quiet, stop);

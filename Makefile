@@ -6,6 +6,7 @@
 #   make run          starts it on 127.0.0.1:5353 with the default upstream
 #   make test         all tests; also test-unit, test-san, test-faults, test-e2e, test-valgrind, test-repro
 #   make lint size fuzz sim bench cache-hits cache-model install clean
+#   make bench-syscalls bench-profile bench-tcp: system calls a query, where CPU goes, what TCP clients cost
 #
 # Local taste goes into config.mak (CC, CFLAGS, PREFIX, BEARSSL_DIR, ...) or on the command line.
 

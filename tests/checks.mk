@@ -124,7 +124,7 @@ $(FUZZERS:%=replay-%): replay-%: $(S)/replay_%
 size: $(B)/dnproxy $(B)/dnproxy.unstripped
 	@tests/size.sh $^ $(SIZE_MAX) $(EACH)
 
-BENCH_TOOLS = $(patsubst %,$(B)/bench/%,responder client relay limit)
+BENCH_TOOLS = $(patsubst %,$(B)/bench/%,responder client relay limit crowd)
 BENCH_FLAGS = --program $(B)/dnproxy --tools $(B)/bench --json $(B)/bench.json $(if $(QUICK),--quick)
 BENCH_PRINT = /usr/bin/python3 -B tests/bench/report.py $(B)/bench.json
 $(B)/bench/%: tests/bench/%.c
@@ -135,6 +135,15 @@ bench: $(B)/dnproxy $(BENCH_TOOLS)
 	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH_FLAGS)
 	@/usr/bin/python3 -B tests/bench/recovery.py $(BENCH_FLAGS)
 	@$(MAKE) --no-print-directory -s bench-chart $(if $(PUBLISH),bench-publish)
+# Where the cost comes from, each on its own; BEFORE=path measures another dnproxy beside this one.
+MORE_FLAGS = --tools $(B)/bench $(if $(QUICK),--quick)
+BOTH_FLAGS = $(MORE_FLAGS) $(if $(BEFORE),--program $(BEFORE)) --program $(B)/dnproxy
+bench-syscalls: $(B)/dnproxy $(BENCH_TOOLS)
+	@/usr/bin/python3 -B tests/bench/syscalls.py $(BOTH_FLAGS)
+bench-tcp: $(B)/dnproxy $(BENCH_TOOLS)
+	@/usr/bin/python3 -B tests/bench/tcp_scale.py $(BOTH_FLAGS)
+bench-profile: $(B)/dnproxy.unstripped $(BENCH_TOOLS)
+	@/usr/bin/python3 -B tests/bench/profile.py $(MORE_FLAGS) --program $<
 bench-chart:
 	@$(BENCH_PRINT) --chart $(B)/bench.svg
 bench-publish: bench-chart
@@ -192,4 +201,5 @@ $(LINT_SRC:%=tidy-%): tidy-%: %
 
 .PHONY: deps deps-build test test-programs test-static test-unit test-san sim test-repro test-e2e test-e2e-san test-faults \
 	test-valgrind demo fuzz fuzz-replay $(FUZZERS:%=fuzz-%) $(FUZZERS:%=replay-%) size bench bench-chart bench-publish \
+	bench-syscalls bench-tcp bench-profile \
 	cache-hits cache-model lint $(LINT_PARTS)

@@ -8,10 +8,10 @@ set -eu
 BUILD='gcc libc6-dev make musl-tools xz-utils ca-certificates'
 TESTS='git perl libcmocka-dev clang libclang-rt-dev valgrind procps
 	python3 python3-pytest python3-pytest-xdist python3-dnspython python3-yaml python3-cryptography
-	knot-dnsutils openssl iproute2 nftables tcpdump libfaketime'
+	knot-dnsutils openssl iproute2 nftables tcpdump libfaketime strace'
 SERVERS='unbound nsd dnsdist nginx-light libnginx-mod-stream'
 LINT='clang-format clang-tidy cppcheck shellcheck mandoc'
-BENCH='dnsperf libssl-dev stubby smartdns knot-resolver gnuplot-nox nftables'
+BENCH='dnsperf libssl-dev stubby smartdns knot-resolver gnuplot-nox nftables linux-perf'
 SERVICES='unbound nsd dnsdist nginx stubby smartdns kresd kres-cache-gc'
 POLICY=/usr/sbin/policy-rc.d
 

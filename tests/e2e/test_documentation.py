@@ -178,9 +178,10 @@ def test_signals_that_are_told_are_those_it_takes(polite):
     assert signals_in(README) == taken | {"SIGHUP"}
 
 
-def test_every_word_of_the_counters_is_told(polite):
+def test_every_word_of_the_counters_is_told(unkind, dnproxy):
     """And the sum that is told is right: here of an answer, one from the cache, and a version of EDNS that is none."""
-    program, server = polite
+    server = unkind()
+    program = dnproxy(server, cache__size=512)
     for asked in (query(), query(), query(opt=opt_record(version=1))):
         program.udp(asked)
     program.process.send_signal(signal.SIGUSR1)

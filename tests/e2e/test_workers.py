@@ -121,7 +121,7 @@ def test_secrets_are_drawn_after_workers_have_parted(stage, unkind, tmp_path, mo
     """Of hashes, above all: who learns one worker's would know the names that meet in the other's cache.  Before
     the first query there is nothing else in which two proxies differ."""
     monkeypatch.setattr(program_under_test, "PROGRAM", DYNAMIC)
-    program = program_under_test.Dnproxy(tmp_path, stage.settings(unkind(), dnproxy__workers=2))
+    program = program_under_test.Dnproxy(tmp_path, stage.settings(unkind(), dnproxy__workers=2, cache__size=512))
     stage.programs.append(program)
     crew = workers_of(program)
 

@@ -58,7 +58,7 @@ class Count:
 @pytest.mark.parametrize("kept", [False, True], ids=["misses", "hits"])
 def test_100_in_flight_take_few_system_calls_each(unkind, dnproxy, needs, kept):
     server = unkind(answers_all_together)
-    program = dnproxy(server)
+    program = dnproxy(server, cache__size=512)
     with Udp(program.address) as client:
         ask_together(client, lambda number: f"kept{number}.example.")
         count = Count(needs, program.pid)

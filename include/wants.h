@@ -3,6 +3,7 @@
 #ifndef DNPROXY_WANTS_H
 #define DNPROXY_WANTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/select.h>
 
@@ -13,6 +14,7 @@ struct wants {
 	fd_set rd, wr;
 	int nfds;	   /* highest descriptor + 1 */
 	uint64_t deadline; /* monotonic ms; UINT64_MAX = none */
+	bool crowded;	   /* so much is on its way that a short rest is worth it: LOOP_REST_US */
 };
 
 struct member {

@@ -5,6 +5,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "bounds.h"
+
 static int signals = -1; /* a descriptor that the signals come from */
 
 int
@@ -41,9 +43,11 @@ next_signal(const struct wants *ready)
 static void
 wait_once(struct wants *w, uint64_t now)
 {
-	struct timeval tv, *timeout = NULL;
+	struct timeval tv = {.tv_usec = LOOP_REST_US}, *timeout = NULL;
 	uint64_t ms;
 
+	if (w->crowded)
+		(void)select(0, NULL, NULL, NULL, &tv);
 	if (w->deadline != UINT64_MAX) {
 		ms = w->deadline > now ? w->deadline - now : 0;
 		tv.tv_sec = (time_t)(ms / 1000u);
@@ -63,6 +67,7 @@ turn(const struct member *members, size_t count, struct wants *w, struct now *no
 	FD_ZERO(&w->wr);
 	w->nfds = 0;
 	w->deadline = UINT64_MAX;
+	w->crowded = false;
 	wants_fd(w, signals, &w->rd);
 	for (size_t i = 0; i < count; i++)
 		members[i].want(members[i].self, w);

@@ -65,7 +65,7 @@ class Perf:
 def count(bench, program, tracer, hits, in_flight):
     """Calls by kind, each for one query."""
     subject = Subject(bench, 'dnproxy', program)
-    queries = bench.options.queries // (10 if in_flight == 1 else 1)
+    queries = bench.options.queries * min(in_flight, BOUND_AT) // BOUND_AT
     with subject.running(bench.quick.port, cache=hits) as (pid, port):
         bench.load.ask(port, bench.load.hot)
         traced = tracer(pid)
@@ -106,11 +106,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--program', action='append', help='the dnproxy to measure; the bound is for the last')
     parser.add_argument('--tools', default='build/bench', help='where responder, client and relay are')
-    parser.add_argument('--queries', type=int, default=100000)
+    parser.add_argument('--queries', type=int, default=100000, help='at 100 in flight; fewer at less')
     parser.add_argument('--quick', action='store_true', help='fewer queries')
     options = parser.parse_args()
     if options.quick:
-        options.queries = 20000
+        options.queries = 10000
     with tempfile.TemporaryDirectory(prefix='bench-') as directory:
         bench = Bench(options, pathlib.Path(directory))
         with bench.closing:

@@ -67,3 +67,20 @@ def test_100_in_flight_take_few_system_calls_each(unkind, dnproxy, needs, kept):
         calls = count.end()
     assert len(server.queries) == IN_FLIGHT * (1 if kept else 1 + ROUNDS)
     assert 0 < sum(calls.values()) < MOST * IN_FLIGHT * ROUNDS, calls
+
+
+def test_one_by_one_a_query_takes_no_call_more_than_it_must(dnproxy, unkind, needs):
+    """From the cache: wait, receive, send.  From upstream: wait and receive twice, send twice."""
+    program = dnproxy(unkind())
+    with Udp(program.address) as client:
+        client.ask(query("kept.example."))
+        count = Count(needs, program.pid)
+        for number in range(IN_FLIGHT):
+            client.ask(query("kept.example.", id=number))
+        hits = count.end()
+        count = Count(needs, program.pid)
+        for number in range(IN_FLIGHT):
+            client.ask(query(f"new{number}.example.", id=number))
+        misses = count.end()
+    assert sum(hits.values()) <= 3.1 * IN_FLIGHT, hits
+    assert sum(misses.values()) <= 6.2 * IN_FLIGHT, misses

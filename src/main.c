@@ -256,7 +256,7 @@ build(void)
 	udp_init(&udp, &proxy, config.udp_size);
 	if (tcp_init(&tcp, take(tcp_memory(config.tcp_clients)), &proxy, config.tcp_clients,
 		     config.tcp_per_address, &now) == -1) {
-		log_error("cannot watch TCP clients: %s", text_error(errno));
+		log_error("tcp: %s", text_error(errno));
 		give_up(EXIT_START);
 	}
 	for (size_t i = 0; i < config.upstreams; i++) {

@@ -488,13 +488,16 @@ accept_time(const struct tcp *t)
 static void
 take_in(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
 {
+	struct tcp_client *quiet;
+
 	if (clients_of(t, peer) >= t->per_address) {
 		t->turned_away++;
 		net_close(fd);
 		return;
 	}
-	if (t->count == t->clients)
-		close_client(t, quietest(t));
+	quiet = t->count == t->clients ? quietest(t) : NULL;
+	if (quiet != NULL)
+		close_client(t, quiet);
 	open_client(t, fd, peer, now);
 }
 

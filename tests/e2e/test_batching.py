@@ -71,7 +71,7 @@ def test_100_in_flight_take_few_system_calls_each(unkind, dnproxy, needs, kept):
 
 def test_one_by_one_a_query_takes_no_call_more_than_it_must(dnproxy, unkind, needs):
     """From the cache: wait, receive, send.  From upstream: wait and receive twice, send twice."""
-    program = dnproxy(unkind())
+    program = dnproxy(unkind(), cache__size=512)
     with Udp(program.address) as client:
         client.ask(query("kept.example."))
         count = Count(needs, program.pid)

@@ -328,36 +328,31 @@ read_local(struct addr *local, struct msghdr *m)
 static void
 write_local(struct msghdr *m, uint8_t *control, const struct addr *local)
 {
-	struct in_pktinfo v4;
-	struct in6_pktinfo v6;
+	union {
+		struct in_pktinfo v4;
+		struct in6_pktinfo v6;
+	} info;
+	bool is_v4 = local->family == ADDR_V4;
+	size_t len = is_v4 ? sizeof(info.v4) : sizeof(info.v6);
 	struct cmsghdr *c;
 
-	m->msg_control = NULL;
-	m->msg_controllen = 0;
 	if (local->family == ADDR_NONE)
 		return;
+	memset(&info, 0, sizeof(info));
+	if (is_v4) {
+		memcpy(&info.v4.ipi_spec_dst, local->ip, 4);
+	} else {
+		memcpy(&info.v6.ipi6_addr, local->ip, 16);
+		info.v6.ipi6_ifindex = local->scope;
+	}
 	memset(control, 0, CONTROL_MAX);
 	m->msg_control = control;
-	m->msg_controllen = CONTROL_MAX;
+	m->msg_controllen = (socklen_t)CMSG_SPACE(len);
 	c = CMSG_FIRSTHDR(m);
-	if (local->family == ADDR_V4) {
-		memset(&v4, 0, sizeof(v4));
-		memcpy(&v4.ipi_spec_dst, local->ip, 4);
-		c->cmsg_level = IPPROTO_IP;
-		c->cmsg_type = IP_PKTINFO;
-		c->cmsg_len = CMSG_LEN(sizeof(v4));
-		memcpy(CMSG_DATA(c), &v4, sizeof(v4));
-		m->msg_controllen = CMSG_SPACE(sizeof(v4));
-	} else {
-		memset(&v6, 0, sizeof(v6));
-		memcpy(&v6.ipi6_addr, local->ip, 16);
-		v6.ipi6_ifindex = local->scope;
-		c->cmsg_level = IPPROTO_IPV6;
-		c->cmsg_type = IPV6_PKTINFO;
-		c->cmsg_len = CMSG_LEN(sizeof(v6));
-		memcpy(CMSG_DATA(c), &v6, sizeof(v6));
-		m->msg_controllen = CMSG_SPACE(sizeof(v6));
-	}
+	c->cmsg_level = is_v4 ? IPPROTO_IP : IPPROTO_IPV6;
+	c->cmsg_type = is_v4 ? IP_PKTINFO : IPV6_PKTINFO;
+	c->cmsg_len = (socklen_t)CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), &info, len);
 }
 
 static void

@@ -152,7 +152,7 @@ open_client(struct tcp *t, int fd, const struct addr *peer, uint64_t now)
 	append(t, c, now);
 	t->count++;
 	c->watched = NET_IN;
-	if (net_watch(t->watch, fd, token_of(t, c), NET_IN, true) == -1)
+	if (net_watch(t->watch, fd, index_of(t, c), NET_IN, true) == -1)
 		give_up(t, c);
 }
 
@@ -416,7 +416,7 @@ watch(const struct tcp *t, struct tcp_client *c)
 	if (news == c->watched)
 		return;
 	c->watched = (uint8_t)news;
-	(void)net_watch(t->watch, c->fd, token_of(t, c), news, false);
+	(void)net_watch(t->watch, c->fd, index_of(t, c), news, false);
 }
 
 /* The end of the turn: answers leave, and those stay busy whose next step waits for nobody. */
@@ -569,10 +569,9 @@ take_news(struct tcp *t)
 	size_t n = net_watched(t->watch, news);
 
 	for (size_t i = 0; i < n; i++) {
-		struct tcp_client *c = by_token(t, news[i].token);
+		/* Closing has ended the watch: the slot is nobody else's. */
+		struct tcp_client *c = &t->client[news[i].token];
 
-		if (c == NULL)
-			continue;
 		c->news = (uint8_t)news[i].what;
 		touch(t, c);
 	}

@@ -188,7 +188,8 @@ class Bench:
         with subject.running(loose.port, pinned=False, workers=workers) as (pid, port):
             self.load.ask(port, self.load.fresh(WARM), pinned=False)
             others, began = children_seconds() + cpu_ms(loose.process.pid) / 1000, time.monotonic()
-            done = self.load.ask(port, self.load.fresh(self.options.queries), clients=16, pinned=False)
+            # Long enough that the beginning and the end of the load do not count for much.
+            done = self.load.ask(port, self.load.fresh(5 * self.options.queries), clients=16, pinned=False)
             others = children_seconds() + cpu_ms(loose.process.pid) / 1000 - others
             share = 100 * others / (time.monotonic() - began) / os.cpu_count()
         loose.stop()

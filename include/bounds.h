@@ -63,6 +63,11 @@
 /* A query joins one that asks the same if that is not older: a client that asks again wants more done. */
 #define QUERY_JOIN_MS 1000u
 
+/* So many queries in about 8 ms, 25,000 a second: after each turn that found some, but few, the loop rests, and the
+ * next finds more.  That spares a fifth of the CPU and more; where less is asked nobody waits for it. */
+#define CROWD 200u
+#define LOOP_REST_US 80
+
 /* A stub resolver gives up after 5 s (resolv.conf's default).  Our SERVFAIL must be there within
  * 4 s, scheduling of a busy machine included. */
 #define QUERY_TIMEOUT_MS 3700u
@@ -207,12 +212,8 @@ _Static_assert(CONN_SYN_MS + 300u < PROMISE_BACK_MS && DOT_REST_LOCAL_MS + 300u 
 
 /* ---- Clients over UDP ----------------------------------------------------------------------- */
 
-#define UDP_BATCH 64u  /* datagrams read or sent by one system call */
-#define UDP_BATCHES 4u /* reads of one socket a turn; then others get their turn */
-/* So many datagrams in about 8 ms, 25,000 a second: after each turn that found some, but few, the loop rests, and
- * the next finds more.  That spares a fifth of the CPU and more; where less comes nobody waits for it. */
-#define UDP_CROWD 200u
-#define LOOP_REST_US 80
+#define UDP_BATCH 64u	    /* datagrams read or sent by one system call */
+#define UDP_BATCHES 4u	    /* reads of one socket a turn; then others get their turn */
 #define UDP_RCVBUF 1048576  /* the first burst of 1,000 clients overflows the usual 208 KiB */
 #define UDP_OUT_MAX 131072u /* answers gathered in one turn */
 

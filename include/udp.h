@@ -22,10 +22,7 @@ struct udp {
 	struct net_datagram out[UDP_BATCH]; /* replies of this turn, in order: */
 	uint32_t out_socket[UDP_BATCH];
 	size_t outs, out_used;
-	uint32_t came;	   /* datagrams of the last turn */
-	uint32_t recent;   /* of about the last 8 ms */
-	uint64_t faded_ms; /* up to when it is */
-	uint64_t unsent;   /* replies the kernel did not take */
+	uint64_t unsent; /* replies the kernel did not take */
 	struct net_datagram in[UDP_BATCH];
 	uint8_t in_data[UDP_BATCH][QUERY_MSG_MAX];
 	uint8_t out_data[UDP_OUT_MAX];

@@ -315,9 +315,34 @@ log_step(void *self, const struct wants *ready, const struct now *at)
 	log_tick(at->mono_ms);
 }
 
+static uint32_t asked_lately; /* fades in about 8 ms */
+
+/* Whether a short rest would let the next turn find more of what this one found little of. */
+static bool
+is_crowded(void)
+{
+	static uint64_t before;
+	uint64_t asked = proxy.count.asked - before;
+
+	before += asked;
+	asked_lately += (uint32_t)asked;
+	return asked_lately >= CROWD && asked > 0 && asked < UDP_BATCH / 2;
+}
+
+static void
+fade(uint64_t now_ms)
+{
+	static uint64_t faded_ms;
+	uint64_t gone = now_ms - faded_ms;
+
+	faded_ms = now_ms;
+	asked_lately -= gone < 8 ? asked_lately * (uint32_t)gone / 8 : asked_lately;
+}
+
 static void
 proxy_want(void *self, struct wants *w)
 {
+	w->crowded = is_crowded();
 	wants_by(w, proxy_deadline(self));
 }
 
@@ -325,6 +350,7 @@ static void
 proxy_step(void *self, const struct wants *ready, const struct now *at)
 {
 	(void)ready;
+	fade(at->mono_ms);
 	proxy_tick(self, at->mono_ms);
 }
 

@@ -80,8 +80,6 @@ receive(struct udp *u, size_t socket, uint64_t now)
 	size_t n = net_receive(u->fd[socket], u->in, UDP_BATCH, QUERY_MSG_MAX);
 	struct origin from = {.via = &u->listener, .token = (uint32_t)socket, .max = u->reply_max};
 
-	u->came += (uint32_t)n;
-	u->recent += (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
 		/* What is longer is cut, hence malformed, and told so. */
 		size_t len = u->in[i].len > QUERY_MSG_MAX ? QUERY_MSG_MAX : u->in[i].len;
@@ -102,18 +100,6 @@ want(void *self, struct wants *w)
 
 	for (size_t i = 0; i < u->sockets; i++)
 		wants_fd(w, u->fd[i], &w->rd);
-	w->crowded |= u->recent >= UDP_CROWD && u->came > 0 && u->came < UDP_BATCH / 2;
-}
-
-/* What came lately counts less with each millisecond. */
-static void
-fade(struct udp *u, uint64_t now)
-{
-	uint64_t gone = now - u->faded_ms;
-
-	u->recent -= gone < 8 ? u->recent * (uint32_t)gone / 8 : u->recent;
-	u->faded_ms = now;
-	u->came = 0;
 }
 
 static void
@@ -121,7 +107,6 @@ step(void *self, const struct wants *ready, const struct now *now)
 {
 	struct udp *u = self;
 
-	fade(u, now->mono_ms);
 	for (size_t i = 0; i < u->sockets; i++)
 		if (FD_ISSET((unsigned)u->fd[i], &ready->rd))
 			for (unsigned b = 0; b < UDP_BATCHES && receive(u, i, now->mono_ms); b++)

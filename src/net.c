@@ -335,7 +335,7 @@ write_local(struct msghdr *m, uint8_t *control, const struct addr *local)
 	} info;
 	bool is_v4 = local->family == ADDR_V4;
 	size_t len = is_v4 ? sizeof(info.v4) : sizeof(info.v6);
-	struct cmsghdr *c;
+	struct cmsghdr *c = (struct cmsghdr *)(void *)control;
 
 	if (local->family == ADDR_NONE)
 		return;
@@ -349,7 +349,6 @@ write_local(struct msghdr *m, uint8_t *control, const struct addr *local)
 	memset(control, 0, CONTROL_MAX);
 	m->msg_control = control;
 	m->msg_controllen = (socklen_t)CMSG_SPACE(len);
-	c = CMSG_FIRSTHDR(m);
 	c->cmsg_level = is_v4 ? IPPROTO_IP : IPPROTO_IPV6;
 	c->cmsg_type = is_v4 ? IP_PKTINFO : IPV6_PKTINFO;
 	c->cmsg_len = (socklen_t)CMSG_LEN(len);

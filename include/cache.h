@@ -40,7 +40,7 @@ void cache_key(struct cache_key *key, const uint8_t *msg, const struct dns_quest
 /* All in seconds, below 2^31; min_ttl <= max_ttl. */
 struct cache_rules {
 	uint32_t min_ttl; /* positive answers are kept at least so long, unless a TTL is 0 */
-	uint32_t max_ttl; /* all answers at most so long */
+	uint32_t max_ttl; /* all answers but failures at most so long */
 	uint32_t stale;	  /* so long after its end an answer can still be had, as STALE; 0 = not at all */
 };
 

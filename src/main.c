@@ -195,7 +195,7 @@ check(void)
 		  "#   upstream connections   %9zu octets\n"
 		  "#   answers that are kept  %9zu octets\n"
 		  "#   trust anchors          %9zu octets (%zu anchors), of all together\n"
-		  "#   together               %9llu octets (%u workers)\n",
+		  "#   together               %9llu octets, workers: %u\n",
 		  queries, clients, upstreams, cache, trust_octets, trust_count(trust),
 		  (unsigned long long)each * config.workers + trust_octets, (unsigned)config.workers);
 	return say(STDOUT_FILENO, page) == 0 && say(STDOUT_FILENO, memory) == 0 ? EXIT_OK : EXIT_START;

@@ -107,7 +107,8 @@ struct cache_offer {
 	size_t len;
 	int ede;     /* its Extended DNS Error (RFC 8914), 0..32767; -1 = none */
 	bool scoped; /* it is for some clients only: an ECS option with a scope above 0 (RFC 7871 section 7.3.1) */
-	bool firm; /* a failure that older answers do not outlive: it is the name's, not the upstream's */
+	bool firm; /* the upstream blames the name itself: older answers do not outlive such a failure, and such an
+		    * NXDOMAIN says nothing of other types, nor of names below */
 };
 
 /* Keeps the answer, if it may be kept:
@@ -125,8 +126,8 @@ struct cache_offer {
  *              CACHE_FAILURE_MAX_S, when it goes on (RFC 9520 section 3.2)
  *   others     not.
  * An older answer of the same key goes, except before a failure that is not firm: then one that is FRESH or STALE
- * stays, and counts as failed (cache_failed()).  NXDOMAIN without a CNAME is kept for all types of the name (RFC 2308
- * section 5), and goes when the name turns out to exist.
+ * stays, and counts as failed (cache_failed()).  NXDOMAIN without a CNAME, and not firm, is kept for all types of the name
+ * (RFC 2308 section 5), and goes when the name turns out to exist.
  * now: seconds of a clock that never goes back, the same for all calls.
  * Returns whether it was kept. */
 bool cache_put(struct cache *c, const struct cache_key *key, const struct cache_offer *offer, uint32_t now);

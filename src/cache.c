@@ -482,8 +482,9 @@ judge(struct judged *j, const struct cache *c, const struct cache_key *key, cons
 	j->life = life_of(c, j, dns_rcode(msg));
 	if (dns_is_failure(dns_rcode(msg)))
 		j->end = j->question.end;
-	/* Names of an answer that is also for longer names must be able to point so far. */
-	j->wide = dns_rcode(msg) == DNS_NXDOMAIN && dns_ancount(msg) == 0 && !j->fixed &&
+	/* A name that is only kept from users may have others below it.  Names of an answer that is also for longer
+	 * names must be able to point so far. */
+	j->wide = dns_rcode(msg) == DNS_NXDOMAIN && dns_ancount(msg) == 0 && !offer->firm && !j->fixed &&
 		  j->end <= POINTER_MAX - DNS_NAME_MAX;
 	return j->life != 0 && room_for(j->end) <= c->room_max;
 }

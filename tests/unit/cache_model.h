@@ -37,7 +37,7 @@ struct model_answer {
 	uint32_t serial; /* no two are alike */
 	unsigned pad;
 	bool opt, ad;
-	bool firm; /* of a failure */
+	bool firm;
 };
 
 struct model_place {
@@ -335,7 +335,7 @@ model_kept(struct model *m, const struct model_question *q, const struct model_a
 	place[q->type].used = place[MODEL_TYPES].used = false;
 	if (!m->strict && model_is_failure(a))
 		life = CACHE_FAILURE_MAX_S; /* what came before may be forgotten: at most */
-	place[a->kind == MODEL_NXDOMAIN ? MODEL_TYPES : q->type] =
+	place[a->kind == MODEL_NXDOMAIN && !a->firm ? MODEL_TYPES : q->type] =
 		(struct model_place){.used = true, .answer = *a, .stored = m->now, .life = life};
 }
 

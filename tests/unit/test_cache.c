@@ -777,6 +777,26 @@ a_name_that_does_not_exist_has_no_types_and_no_names_below(void **state)
 	assert_int_equal(ask("below.no.example", A, 300), CACHE_NONE);
 }
 
+/* A filter with a rule for one name, say. */
+static void
+a_name_that_is_kept_from_users_says_nothing_of_those_below(void **state)
+{
+	struct cache_key key = key_for("ads.example", A, 0);
+	struct cache_offer o = {.ede = 15, .firm = true};
+	struct made m;
+
+	(void)state;
+	make_nxdomain(&m, "ads.example", A, 300, 300);
+	o.msg = m.buf;
+	o.len = m.len;
+	assert_true(cache_put(&c, &key, &o, 0));
+	assert_int_equal(ask("ads.example", A, 10), CACHE_FRESH);
+	assert_int_equal(dns_rcode(out), DNS_NXDOMAIN);
+	assert_int_equal(hit.ede, 15);
+	assert_int_equal(ask("ads.example", AAAA, 10), CACHE_NONE);
+	assert_int_equal(ask("www.ads.example", A, 10), CACHE_NONE);
+}
+
 static void
 a_name_that_turns_out_to_exist_exists(void **state)
 {
@@ -1277,6 +1297,7 @@ main(void)
 		TEST(a_failure_leaves_an_answer_that_can_be_had),
 		TEST(a_firm_failure_takes_the_place_of_any_answer),
 		TEST(a_name_that_does_not_exist_has_no_types_and_no_names_below),
+		TEST(a_name_that_is_kept_from_users_says_nothing_of_those_below),
 		TEST(a_name_that_turns_out_to_exist_exists),
 		TEST(at_the_end_of_a_chain_it_is_the_other_name_that_does_not_exist),
 		TEST(type_zero_is_a_type_like_others),

@@ -5,6 +5,7 @@
 #ifndef DNPROXY_SUPERVISOR_H
 #define DNPROXY_SUPERVISOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Runs work(0) .. work(count - 1), each in a process of its own, 1 <= count <= WORKERS_MAX; what it returns is
@@ -16,7 +17,10 @@
  * killed.  When this process is killed itself, workers are sent SIGTERM.  Whatever other children it has
  * (process 1 of a container is given some) are collected too.
  *
+ * A status other than 0 of one that follows no other says that it could not start; the rest could as little: all are
+ * told to end likewise, and this returns false, else true.
+ *
  * Called behind loop_take_signals(), which holds for the workers as well, in a process of one thread. */
-void supervisor_run(size_t count, int (*work)(size_t index));
+bool supervisor_run(size_t count, int (*work)(size_t index));
 
 #endif

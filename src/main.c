@@ -481,8 +481,7 @@ run(void)
 	log_start();
 	if (config.workers == 1)
 		return work(0);
-	supervisor_run(config.workers, work);
-	return EXIT_OK;
+	return supervisor_run(config.workers, work) ? EXIT_OK : EXIT_START;
 }
 
 static int

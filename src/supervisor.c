@@ -19,9 +19,11 @@
 static struct worker {
 	pid_t pid;	 /* 0 = none */
 	uint64_t due_ms; /* not started before this; 0 = it never was */
+	bool again;	 /* it follows another */
 } worker[WORKERS_MAX];
 static size_t workers;
 static int (*what)(size_t index);
+static bool failed; /* one could not start that was to be the first */
 
 static uint64_t
 clock_ms(void)
@@ -65,7 +67,8 @@ start(struct worker *w, uint64_t now)
 	size_t i = (size_t)(w - worker);
 	pid_t keeper = getpid();
 
-	w->due_ms = w->due_ms == 0 ? now : now + SUPERVISOR_REST_MS;
+	w->again = w->due_ms != 0;
+	w->due_ms = w->again ? now + SUPERVISOR_REST_MS : now;
 	w->pid = divide();
 	if (w->pid == 0)
 		become_worker(i, keeper);
@@ -107,7 +110,9 @@ note_end(pid_t pid, int status, bool ending)
 		if (w->pid != pid)
 			continue;
 		w->pid = 0;
-		if (!ending)
+		/* Why, it has said itself. */
+		failed |= !w->again && WEXITSTATUS(status) != 0; /* 0 of the killed */
+		if (!ending && !failed)
 			log_error("worker %zu ended (%s %d); starting it again", (size_t)(w - worker) + 1,
 				  killed ? "signal" : "status",
 				  killed ? WTERMSIG(status) : WEXITSTATUS(status));
@@ -166,7 +171,7 @@ end_all(const sigset_t *set, int number)
 	tell_all(SIGKILL);
 }
 
-void
+bool
 supervisor_run(size_t count, int (*work)(size_t index))
 {
 	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
@@ -187,6 +192,7 @@ supervisor_run(size_t count, int (*work)(size_t index))
 		(void)collect(number == SIGTERM || number == SIGINT);
 		if (number == SIGUSR1 || number == SIGUSR2)
 			tell_all(number);
-	} while (number != SIGTERM && number != SIGINT);
-	end_all(&set, number);
+	} while (number != SIGTERM && number != SIGINT && !failed);
+	end_all(&set, failed ? SIGTERM : number);
+	return !failed;
 }

@@ -389,6 +389,18 @@ def test_what_the_descriptors_that_are_granted_do_not_allow_is_not_started(unkin
 # ---- The end ----------------------------------------------------------------------------------------
 
 
+def test_workers_that_cannot_start_are_an_error_for_all(stage, unkind, tmp_path):
+    if b"__asan_init" in Path(PROGRAM).read_bytes():
+        pytest.skip("the sanitizer takes more memory than is granted here")
+    tree = stage.settings(unkind(), dnproxy__workers=2, cache__size=1 << 20)
+    (tmp_path / "dnproxy.yml").write_text(program_under_test.yaml.safe_dump(tree))
+    done = subprocess.run(["sh", "-c", 'ulimit -v 500000; exec "$0"', PROGRAM], cwd=tmp_path, check=False,
+                          capture_output=True, text=True, timeout=10 * SLOW)
+    assert done.returncode == 1
+    assert "octets of memory; set smaller tables" in done.stderr
+    assert "starting it again" not in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_all_end_within_a_second(unkind, dnproxy, number):
     program = dnproxy(unkind(), dnproxy__workers=3)

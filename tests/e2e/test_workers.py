@@ -334,7 +334,7 @@ def test_check_says_what_all_workers_take(run, tmp_path):
             f"dnproxy:\n  workers: {workers}\nupstream:\n  ip: 192.0.2.1\n  hostname: dns.test\n")
         done = run("--check")
         assert f"\n  workers: {workers}\n" in done.stdout
-        return re.search(r"# +together +(\d+) octets \((\d+) workers\)", done.stdout).groups()
+        return re.search(r"# +together +(\d+) octets, workers: (\d+)", done.stdout).groups()
 
     one, many = memory(1), memory(64)
     assert (one[1], many[1]) == ("1", "64")

@@ -317,16 +317,19 @@ log_step(void *self, const struct wants *ready, const struct now *at)
 
 static uint32_t asked_lately; /* fades in about 8 ms */
 
-/* Whether a short rest would let the next turn find more of what this one found little of. */
+/* Whether a short rest would let the next turn find more of what this one found little of.  A rest that brings
+ * little, for those who ask are few and wait for us, is the last for a while. */
 static bool
 is_crowded(void)
 {
 	static uint64_t before;
+	static bool rested;
 	uint64_t asked = proxy.count.asked - before;
 
 	before += asked;
-	asked_lately += (uint32_t)asked;
-	return asked_lately >= CROWD && asked > 0 && asked < UDP_BATCH / 2;
+	asked_lately = rested && asked < CROWD_WORTH ? 0 : asked_lately + (uint32_t)asked;
+	rested = asked_lately >= CROWD && asked > 0 && asked < UDP_BATCH / 2;
+	return rested;
 }
 
 static void

@@ -38,7 +38,8 @@ clock_ms(void)
 
 /* fork() without what the C library does in it for threads, which takes 2 kB: here is one thread.  Processors
  * disagree about the order of clone()'s arguments, of which all but the signal are zero; where the signal is not
- * the first (s390), there is a fork(). */
+ * the first (s390), there is a fork().  What the library remembers of the thread is that of the parent then, which
+ * only raise() and abort() would ask for. */
 static pid_t
 divide(void)
 {

@@ -327,8 +327,8 @@ is_crowded(void)
 	uint64_t asked = proxy.count.asked - before;
 
 	before += asked;
-	asked_lately = rested && asked < CROWD_WORTH ? 0 : asked_lately + (uint32_t)asked;
-	rested = asked_lately >= CROWD && asked > 0 && asked < UDP_BATCH / 2;
+	asked_lately = rested && asked < LOOP_CROWD_WORTH ? 0 : asked_lately + (uint32_t)asked;
+	rested = asked_lately >= LOOP_CROWD && asked > 0 && asked < UDP_BATCH / 2;
 	return rested;
 }
 

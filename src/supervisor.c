@@ -17,8 +17,8 @@
 #include "text.h"
 
 static struct worker {
-	pid_t pid;	 /* 0 = none */
 	uint64_t due_ms; /* not started before this; 0 = it never was */
+	pid_t pid;	 /* 0 = none */
 	bool again;	 /* it follows another */
 } worker[WORKERS_MAX];
 static size_t workers;

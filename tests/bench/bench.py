@@ -222,8 +222,8 @@ def parse_options():
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--quick', action='store_true', help='one short round: shows that it works')
     options = parser.parse_args()
-    options.queries, options.hit_runs, options.starts, options.far_starts = 30000, 60, 15, 5
-    options.seconds, options.latency_seconds = 3, 3
+    options.queries, options.hit_runs, options.starts, options.far_starts = 30000, 60, 11, 5
+    options.seconds, options.latency_seconds = 2, 3
     if options.quick:
         options.rounds, options.queries, options.hit_runs, options.starts, options.far_starts = 1, 10000, 20, 3, 1
         options.seconds, options.latency_seconds = 1, 1

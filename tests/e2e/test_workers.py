@@ -31,11 +31,11 @@ def until(condition, timeout=8.0):
 
 
 def processes():
-    """(pid, its parent, its state) of every process there is."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    """(pid, its parent, its state) of every process there is.  One may end between any two looks at it."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            yield int(stat.parent.name), int(fields[1]), fields[0]
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            yield int(pid), int(fields[1]), fields[0]
 
 
 def children(pid):

@@ -64,8 +64,8 @@
 #define QUERY_JOIN_MS 1000u
 
 /* So many queries in about 8 ms, 25,000 a second: after each turn that found some, but few, the loop rests, and the
- * next finds more.  That spares a fifth of the CPU and more; where less is asked nobody waits for it.  Fewer than twelve clients that
- * wait for us are not made to: no rest of theirs brings as much. */
+ * next finds more.  That spares a fifth of the CPU and more; where less is asked nobody waits for it.  Fewer than
+ * twelve clients that wait for us are not made to: no rest of theirs brings as much. */
 #define LOOP_CROWD 200u
 #define LOOP_CROWD_WORTH 12u
 #define LOOP_REST_US 120

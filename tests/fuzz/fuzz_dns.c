@@ -7,14 +7,7 @@
 #include <string.h>
 
 #include "dns.h"
-
-#define LAW(holds) \
-	do { \
-		if (!(holds)) { \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
-			abort(); \
-		} \
-	} while (0)
+#include "../unit/law.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

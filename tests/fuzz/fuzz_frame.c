@@ -10,14 +10,7 @@
 
 #include "bytes.h"
 #include "frame.h"
-
-#define LAW(holds) \
-	do { \
-		if (!(holds)) { \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
-			abort(); \
-		} \
-	} while (0)
+#include "../unit/law.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -8,16 +8,7 @@
 #include <string.h>
 
 #include "cache.h"
-
-#ifndef LAW
-#define LAW(holds) \
-	do { \
-		if (!(holds)) { \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
-			abort(); \
-		} \
-	} while (0)
-#endif
+#include "law.h"
 
 static inline const struct cache_entry *
 law_entry(const struct cache *c, uint32_t at)

@@ -11,16 +11,7 @@
 #include <string.h>
 
 #include "edns.h"
-
-#ifndef LAW
-#define LAW(holds) \
-	do { \
-		if (!(holds)) { \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
-			abort(); \
-		} \
-	} while (0)
-#endif
+#include "law.h"
 
 /* Goes to the first record.  Returns its offset. */
 static inline size_t

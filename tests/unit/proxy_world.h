@@ -11,17 +11,8 @@
 #include <string.h>
 
 #include "dnsmake.h"
+#include "law.h"
 #include "proxy.h"
-
-#ifndef LAW
-#define LAW(holds) \
-	do { \
-		if (!(holds)) { \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #holds); \
-			abort(); \
-		} \
-	} while (0)
-#endif
 
 #define WORLD_UPS 3
 #define WORLD_SENT 256

@@ -15,6 +15,7 @@ import unkind_dot
 import wire
 from client import Udp
 from patience import SLOW
+from trials import start_with_datagrams
 from unkind_dot import APPLICATION_DATA, tls_records
 from wire import Message, answer, answer_of_size, opt_record, query, question, record, usual_answer
 
@@ -651,11 +652,8 @@ class Troubled:
     """A server in trouble, a program that asks it alone, and one that may ask another as well."""
 
     def __init__(self, stage, options, prepare):
-        self.server = stage.unkind(**options)
+        self.server, self.datagrams = start_with_datagrams(stage, lambda stage: stage.unkind(**options))
         self.second = stage.unkind()
-        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind((self.server.host, self.server.port))
-        self.datagrams.setblocking(False)
         if prepare:
             prepare(self.server)
         self.program = stage.dnproxy(self.server)

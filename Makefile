@@ -61,8 +61,7 @@ OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
 
 all: $(B)/dnproxy
 
-include tests/bearssl.mk
-include tests/checks.mk
+include $(sort $(wildcard tests/*.mk))
 
 $(B)/dnproxy: $(B)/dnproxy.unstripped
 	$(STRIP) -R .comment -o $@ $<

@@ -12,12 +12,19 @@ TESTS='git perl libcmocka-dev clang libclang-rt-dev valgrind procps
 SERVERS='unbound nsd dnsdist nginx-light libnginx-mod-stream'
 LINT='clang-format clang-tidy cppcheck shellcheck mandoc'
 BENCH='dnsperf libssl-dev stubby smartdns knot-resolver gnuplot-nox nftables linux-perf'
+CROSS='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-arm-linux-gnueabi gcc-mips-linux-gnu gcc-mipsel-linux-gnu
+	gcc-riscv64-linux-gnu gcc-i686-linux-gnu qemu-user-static'
+CONTAINER='buildah podman runc netavark mmdebstrap'
+CHART='nodejs unzip yamllint'
+OPENWRT='busybox-static'
+DEBIAN='lintian systemd'
+SCALING='ipvsadm'
 SERVICES='unbound nsd dnsdist nginx stubby smartdns kresd kres-cache-gc'
 POLICY=/usr/sbin/policy-rc.d
 
 case "${1-all}" in
 build) wanted=$BUILD ;;
-all) wanted="$BUILD $TESTS $SERVERS $LINT $BENCH" ;;
+all) wanted="$BUILD $TESTS $SERVERS $LINT $BENCH $CROSS $CONTAINER $CHART $OPENWRT $DEBIAN $SCALING" ;;
 *)
 	echo "usage: deps.sh [build|all]" >&2
 	exit 2

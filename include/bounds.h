@@ -186,6 +186,14 @@ _Static_assert(POOL_DOUBT_MIN_MS + POOL_WAIT_MS + 300u < PROMISE_OTHER_MS, "sile
 _Static_assert(CONN_SYN_MS + 300u < PROMISE_BACK_MS && DOT_REST_LOCAL_MS + 300u < PROMISE_BACK_MS,
 	       "an upstream that is back is noticed in time");
 
+/* ---- Health --------------------------------------------------------------------------------- */
+
+/* An upstream that has answered within this time is not asked for health's sake: three probes of 10 s, so that an
+ * idle program connects no oftener than that.  A query that fails meanwhile ends it. */
+#define READY_MS 30000u
+#define HEALTH_MS 2000u	      /* HEALTHCHECK's usual timeout is 3 s, the start of a process included */
+#define HEALTH_AGAIN_MS 100u  /* a question may be lost, and an upstream that is being asked takes a few of these */
+
 /* ---- Probing an upstream -------------------------------------------------------------------- */
 
 #define PROBE_MS 10000u	      /* all of it, without waiting for an idle close */

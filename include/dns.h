@@ -65,6 +65,10 @@ dns_lower_octet(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
 }
 
+/* What `dnproxy health` asks a program at work, which answers it itself: "ready.dnproxy", class CH, type TXT. */
+#define DNS_READY_LEN 31u
+extern const uint8_t dns_ready[DNS_READY_LEN];
+
 /* Header fields of a message of at least DNS_HEADER octets. */
 static inline uint16_t
 dns_id(const uint8_t *msg)

@@ -30,6 +30,10 @@ int net_accept(int listening, struct addr *peer);
 /* Begins a connection, without delay of small segments.  Returns a descriptor, or -1 with errno. */
 int net_connect(const struct addr *to);
 
+/* A socket for datagrams to and from there alone; that nobody listens there shows as ECONNREFUSED when it is
+ * read.  Returns a descriptor, or -1 with errno. */
+int net_connect_udp(const struct addr *to);
+
 /* What became of a connection once its descriptor can be written to: 0 = it is there, else errno. */
 int net_connect_error(int fd);
 

@@ -3,13 +3,16 @@
 #ifndef DNPROXY_OPTIONS_H
 #define DNPROXY_OPTIONS_H
 
+#include <stdbool.h>
+
 #include "bounds.h"
 #include "probe.h"
 
 struct options {
 	const char *path; /* of the settings; NULL = the usual ones */
-	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE } task;
+	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE, TO_HEALTH } task;
 	struct probe_wishes wishes;
+	bool live;	    /* of health: without upstreams */
 	const char *target; /* of a probe; NULL = all upstreams */
 };
 

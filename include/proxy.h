@@ -27,10 +27,10 @@ struct proxy_counters {
 	uint64_t answered;  /* with what an upstream said, now or: */
 	uint64_t cached;    /* before */
 	uint64_t stale;	    /* long before, since none says it now */
-	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room */
+	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room; or health's */
 	uint64_t failed;    /* SERVFAIL: no upstream answered in time */
 	uint64_t gone;	    /* the client left before its answer came, or there was none */
-	uint64_t refreshed; /* asked by ourselves, before an answer in the cache expires; then gone */
+	uint64_t refreshed; /* asked by ourselves, before an answer in the cache expires, or for health; then gone */
 	uint64_t joined;    /* asked what was on its way already: one question upstream for both */
 	uint64_t again;	    /* sent once more, for whatever reason: */
 	uint64_t hedged;    /* its upstream took long */
@@ -59,6 +59,7 @@ struct proxy {
 	unsigned ups;
 	unsigned woken;		      /* whose rest was cut short last */
 	uint64_t wake_ms;	      /* not again before this */
+	uint64_t ready_until;	      /* an upstream has answered lately, and no query has failed since */
 	struct kept kept;	      /* .cache may be set up behind proxy_init() */
 	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
 };
@@ -71,7 +72,11 @@ void proxy_init(struct proxy *p, const struct proxy_settings *set, void *block, 
 void proxy_add_upstream(struct proxy *p, struct upstream *up);
 
 /* A client asks.  msg[0..len), len <= QUERY_MSG_MAX, is borrowed for the call.  Returns false when
- * the message is dropped: no reply will come.  The reply may come inside the call. */
+ * the message is dropped: no reply will come.  The reply may come inside the call.
+ *
+ * dns_ready is answered to everybody, whoever is allowed, and gives away one bit: NOERROR, if an upstream has
+ * answered in the last READY_MS, and no query has failed since; else SERVFAIL, and an upstream is asked for the
+ * name servers of the root, once in QUERY_JOIN_MS at most. */
 bool proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, uint64_t now);
 
 /* The client is gone (via and token count, addresses do not): what it asked is forgotten. */

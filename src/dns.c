@@ -10,6 +10,8 @@
 #define RR_FIXED 10u	 /* type, class, TTL and the length of RDATA */
 #define SOA_FIXED 20u	 /* of its RDATA, behind two names: five numbers, MINIMUM the last */
 
+const uint8_t dns_ready[DNS_READY_LEN] = "\0\0\0\0\0\1\0\0\0\0\0\0\5ready\7dnproxy\0\0\20\0\3";
+
 /* Whether a whole pointer is at at, and points before start and not into the header, which is no
  * name and does not stay as it is. */
 static bool

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "dot.h"
 #include "entropy.h"
+#include "health.h"
 #include "log.h"
 #include "loop.h"
 #include "now.h"
@@ -362,6 +363,7 @@ static void
 begin_anew(const char *why)
 {
 	log_info("%s", why);
+	proxy.ready_until = 0;
 	for (size_t i = 0; i < config.upstreams; i++)
 		dot_drop(dot[i]);
 }
@@ -505,6 +507,15 @@ probe(const struct options *o)
 	return probe_end(p) == 0 && good ? EXIT_OK : EXIT_START;
 }
 
+static int
+health(bool live)
+{
+	bool good = health_ask(&config.listen[0], live, page);
+
+	(void)say(good ? STDOUT_FILENO : STDERR_FILENO, page);
+	return good ? EXIT_OK : EXIT_START;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -518,6 +529,8 @@ main(int argc, char **argv)
 	if (o.task == TO_VERSION)
 		return version();
 	find_settings(o.path);
+	if (o.task == TO_HEALTH)
+		return health(o.live);
 	find_trust();
 	if (o.task == TO_CHECK)
 		return check();

@@ -161,12 +161,12 @@ net_accept(int listening, struct addr *peer)
 	return fd;
 }
 
-int
-net_connect(const struct addr *to)
+static int
+open_connected(const struct addr *to, int type)
 {
 	union sockname s;
 	socklen_t len = to_sockname(&s, to);
-	int fd = open_socket(to, SOCK_STREAM);
+	int fd = open_socket(to, type);
 
 	if (fd == -1)
 		return -1;
@@ -174,6 +174,18 @@ net_connect(const struct addr *to)
 	if (connect(fd, &s.any, len) == -1 && errno != EINPROGRESS && errno != EINTR)
 		return give_back(fd);
 	return fd;
+}
+
+int
+net_connect(const struct addr *to)
+{
+	return open_connected(to, SOCK_STREAM);
+}
+
+int
+net_connect_udp(const struct addr *to)
+{
+	return open_connected(to, SOCK_DGRAM);
 }
 
 int

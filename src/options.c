@@ -10,6 +10,7 @@ const char options_usage[] =
 	"\n"
 	"usage: dnproxy [-c FILE] [--check]\n"
 	"       dnproxy probe [-c FILE] [--json] [--idle] [--name NAME] [IP[@PORT][#HOSTNAME]]\n"
+	"       dnproxy health [-c FILE] [--live]\n"
 	"  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
 	"      --check        check the settings, print what is in force and the memory, and end\n"
 	"      --help         print this and end\n"
@@ -18,6 +19,8 @@ const char options_usage[] =
 	"      --json         as JSON\n"
 	"      --idle         also how long it stays open, up to 65 s\n"
 	"      --name NAME    what is asked for, else example.com\n"
+	"  health             whether the program at work is ready: an upstream has answered lately, or does now\n"
+	"      --live         only whether it answers itself\n"
 	"\n";
 
 /* Reads one option of argv, and steps to its last word.  Returns what is wrong with it, or NULL. */
@@ -25,7 +28,7 @@ static const char *
 read_option(struct options *o, char **argv, int *i)
 {
 	const char *arg = argv[*i], *next = argv[*i + 1];
-	bool probing = o->task == TO_PROBE;
+	bool probing = o->task == TO_PROBE, caring = o->task == TO_HEALTH;
 
 	if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
 		if (next == NULL)
@@ -38,7 +41,9 @@ read_option(struct options *o, char **argv, int *i)
 		o->task = TO_HELP;
 	} else if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
 		o->task = TO_VERSION;
-	} else if (!probing && strcmp(arg, "--check") == 0) {
+	} else if (caring && (strcmp(arg, "--live") == 0 || strcmp(arg, "--ready") == 0)) {
+		o->live = arg[2] == 'l';
+	} else if (!probing && !caring && strcmp(arg, "--check") == 0) {
 		o->task = TO_CHECK;
 	} else if (probing && strcmp(arg, "--json") == 0) {
 		o->wishes.json = true;
@@ -53,7 +58,7 @@ read_option(struct options *o, char **argv, int *i)
 		o->target = arg;
 	} else {
 		return arg[0] == '-' ? "no such option"
-				     : "no option; a settings file is named with -c, and probe comes first";
+				     : "no option; a settings file is named with -c, and probe or health comes first";
 	}
 	return NULL;
 }
@@ -66,6 +71,9 @@ options_read(struct options *o, int argc, char **argv, char err[CONFIG_ERROR_MAX
 	*o = (struct options){.task = TO_SERVE, .wishes = {.name = "example.com"}};
 	if (argc > 1 && strcmp(argv[1], "probe") == 0) {
 		o->task = TO_PROBE;
+		i = 2;
+	} else if (argc > 1 && strcmp(argv[1], "health") == 0) {
+		o->task = TO_HEALTH;
 		i = 2;
 	}
 	for (; i < argc; i++) {

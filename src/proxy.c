@@ -172,6 +172,7 @@ fail(struct proxy *p, struct query *q, uint64_t now)
 	const char *why = trouble_of(p, leader, &ede), *text = why;
 	size_t len;
 
+	p->ready_until = 0; /* it may answer others still: whoever wants to know asks it */
 	if (give_stale(p, q, now))
 		return;
 	if (leader->soured != 0) {
@@ -394,6 +395,30 @@ give_kept(struct proxy *p, const struct origin *from, const uint8_t *msg, const 
 	reply(p, from, p->out, n, ANSWERED);
 }
 
+static bool
+asks_ready(const uint8_t *msg, const struct edns_facts *f)
+{
+	return f->question_end == DNS_READY_LEN &&
+	       memcmp(msg + DNS_HEADER, dns_ready + DNS_HEADER, DNS_READY_LEN - DNS_HEADER) == 0;
+}
+
+/* Says whether an upstream has answered lately; when not, one is asked, past the cache, and the next one who wants
+ * to know hears of it. */
+static void
+tell_ready(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, struct edns_facts *f,
+	   uint64_t now)
+{
+	static const uint8_t root[17] = "\0\0\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1"; /* . NS IN */
+	bool ready = now < p->ready_until;
+	enum dns_rcode rcode = ready ? DNS_NOERROR : DNS_SERVFAIL;
+	enum edns_ede ede = ready ? EDE_NONE : EDE_NOT_READY;
+	struct edns_reply r = how_to_reply(from, f, msg);
+
+	reply(p, from, p->out, edns_make_error(p->out, msg, len, f, rcode, ede, NULL, &r), REFUSED);
+	if (!ready && edns_read_query(root, sizeof(root), f, &rcode, &ede) == EDNS_FORWARD)
+		refresh(p, root, sizeof(root), f, now);
+}
+
 bool
 proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, uint64_t now)
 {
@@ -410,6 +435,10 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		return false;
 	}
 	p->count.asked++;
+	if (verdict == EDNS_FORWARD && asks_ready(msg, &facts)) {
+		tell_ready(p, from, msg, len, &facts, now);
+		return true;
+	}
 	if (!allowed(p, &from->peer)) {
 		refuse(p, from, msg, len, &facts, DNS_REFUSED, EDE_PROHIBITED, "not in dnproxy.allow");
 		return true;
@@ -631,6 +660,8 @@ proxy_answer(struct proxy *p, struct upstream *up, const uint8_t *msg, size_t le
 		return;
 	}
 	note_time(p, q, up, now);
+	if (!is_sour(&a))
+		p->ready_until = now + READY_MS;
 	if (q->state == QUERY_SPENT) {
 		p->count.late++;
 		/* Its client had no patience, or only a stale answer; the next one will be glad of it.  Not of a

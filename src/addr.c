@@ -64,7 +64,7 @@ addr_parse(struct addr *a, const char *text)
 	char buf[LITERAL_MAX + 1 + ZONE_MAX];
 	size_t len = strlen(text);
 	bool brackets = len >= 2 && text[0] == '[' && text[len - 1] == ']';
-	char *zone;
+	size_t zone;
 
 	if (brackets) {
 		text++;
@@ -74,12 +74,11 @@ addr_parse(struct addr *a, const char *text)
 		return -1;
 	memcpy(buf, text, len);
 	buf[len] = '\0';
-	zone = strchr(buf, '%');
-	if (zone != NULL)
-		*zone++ = '\0';
+	zone = text_until(buf, "%");
+	buf[zone] = '\0';
 	if (parse_literal(&got, buf) == -1 || (brackets && got.family != ADDR_V6))
 		return -1;
-	if (zone != NULL && (!may_have_zone(&got) || parse_zone(&got.scope, zone) == -1))
+	if (zone < len && (!may_have_zone(&got) || parse_zone(&got.scope, buf + zone + 1) == -1))
 		return -1;
 	*a = got;
 	return 0;
@@ -103,8 +102,7 @@ prefix_parse(struct prefix *p, const char *text)
 {
 	struct addr a;
 	char buf[INET6_ADDRSTRLEN];
-	const char *slash = strchr(text, '/');
-	size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	size_t len = text_until(text, "/");
 	uint32_t full, bits;
 
 	if (text[0] == '[' || len >= sizeof(buf))
@@ -115,7 +113,7 @@ prefix_parse(struct prefix *p, const char *text)
 		return -1;
 	full = a.family == ADDR_V4 ? 32 : 128;
 	bits = full;
-	if (slash != NULL && parse_number(&bits, slash + 1, full) == -1)
+	if (text[len] != '\0' && parse_number(&bits, text + len + 1, full) == -1)
 		return -1;
 	if (!rest_is_zero(a.ip, full / 8, bits))
 		return -1;

@@ -149,15 +149,7 @@ base_of(const struct key *k, struct config *c)
 static size_t
 section_len(const struct key *k)
 {
-	return strcspn(k->name, ".");
-}
-
-static const char *
-last_part(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return dot != NULL ? dot + 1 : name;
+	return text_until(k->name, ".");
 }
 
 /* The key of this name, or the first one of the section of this name; or NULL. */
@@ -201,12 +193,12 @@ distance(const char *a, const char *b, size_t b_len)
 static int
 fail_unknown(const struct place *p)
 {
-	const char *last = last_part(p->key), *nearest = "";
+	const char *last = text_behind(p->key, '.'), *nearest = "";
 	unsigned best = UINT32_MAX;
 	size_t nearest_len = 0;
 
 	for (size_t i = 0; i < KEYS; i++) {
-		const char *name = keys[i].name, *part = last_part(name);
+		const char *name = keys[i].name, *part = text_behind(name, '.');
 		size_t len = strlen(name), section = section_len(&keys[i]);
 		unsigned least = distance(p->key, name, len);
 		/* The right key in the wrong section, or in none, is nearer than its letters are. */
@@ -326,7 +318,7 @@ read_upstream(struct file *f, size_t node)
 	f->p.at = n->at;
 	for (const struct key *k = keys; k < keys + KEYS; k++) {
 		f->p.key = k->name;
-		if (k->must && yaml_child(f->y, node, last_part(k->name)) == 0)
+		if (k->must && yaml_child(f->y, node, text_behind(k->name, '.')) == 0)
 			return key_fail(&f->p, "%s", must);
 	}
 	return 0;
@@ -344,7 +336,7 @@ read_section(struct file *f, size_t node)
 	if (n->kind == YAML_EMPTY)
 		return 0;
 	if (n->kind != YAML_MAP && (n->kind != YAML_LIST || !first->each))
-		return key_fail(&f->p, "expected keys below it, such as %s:", last_part(first->name));
+		return key_fail(&f->p, "expected keys below it, such as %s:", text_behind(first->name, '.'));
 	if (!first->each)
 		return read_keys(f->c, f, node);
 	if (n->kind == YAML_MAP)
@@ -457,7 +449,7 @@ variable(char *(*get)(const char *), const struct key *k)
 
 	if (value == NULL || value[0] == '\0')
 		return NULL;
-	if (k->type == KEY_NUMBER && (strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0))
+	if (k->type == KEY_NUMBER && (text_begins(value, "tcp://") || text_begins(value, "udp://")))
 		return NULL;
 	return value;
 }
@@ -467,14 +459,14 @@ static int
 read_at_port(const struct key *k, struct config_upstream *u, const char *text, const struct place *p)
 {
 	char address[ADDR_TEXT_MAX];
-	const char *sign = strrchr(text, '@');
+	const char *port = text_behind(text, '@');
 
-	if (sign == NULL)
+	if (port == text)
 		return key_read(k, u, text, p);
-	text_make(address, sizeof(address), "%.*s", (int)(sign - text), text);
+	text_make(address, sizeof(address), "%.*s", (int)(port - text - 1), text);
 	if (key_read(k, u, address, p) == -1)
 		return -1;
-	return key_read(k + 1, u, sign + 1, p);
+	return key_read(k + 1, u, port, p);
 }
 
 /* Makes room for an upstream of the environment, if it has one. */
@@ -528,11 +520,11 @@ int
 config_choose(struct config *c, const char *text, char err[CONFIG_ERROR_MAX])
 {
 	struct place p = {.key = "probe", .err = err};
-	const char *hash = strchr(text, '#');
+	size_t hash = text_until(text, "#");
 	struct config_upstream u;
 	char server[KEY_TEXT_MAX];
 
-	text_make(server, sizeof(server), "%.*s", (int)strcspn(text, "#"), text);
+	text_make(server, sizeof(server), "%.*s", (int)hash, text);
 	preset_upstream(&u);
 	u.hostname[0] = '\0';
 	if (read_at_port(find("upstream.ip", false), &u, server, &p) == -1)
@@ -541,7 +533,7 @@ config_choose(struct config *c, const char *text, char err[CONFIG_ERROR_MAX])
 		if (addr_same(&c->upstream[i].addr, &u.addr))
 			u = c->upstream[i];
 	}
-	if (hash != NULL && key_read(find("upstream.hostname", false), &u, hash + 1, &p) == -1)
+	if (text[hash] != '\0' && key_read(find("upstream.hostname", false), &u, text + hash + 1, &p) == -1)
 		return -1;
 	c->upstream[0] = u;
 	c->upstreams = 1;
@@ -586,7 +578,7 @@ print_key(struct out *o, const struct key *k, const void *base, const char *begi
 {
 	size_t n = key_count(k, base);
 
-	print(o, "%s%s:%s", begin, last_part(k->name), n == 0 ? " []\n" : n == 1 ? "" : "\n");
+	print(o, "%s%s:%s", begin, text_behind(k->name, '.'), n == 0 ? " []\n" : n == 1 ? "" : "\n");
 	for (size_t i = 0; i < n; i++) {
 		if (n > 1)
 			print(o, "%*s-", (int)strlen(begin) + 2, "");

@@ -128,7 +128,7 @@ escape(char out[4], unsigned c)
 		out[3] = (char)('0' + c % 10);
 		return 4;
 	}
-	if (strchr(".\\\"();@$", (int)c) != NULL) {
+	if (text_has(".\\\"();@$", (char)c)) {
 		out[0] = '\\';
 		out[1] = (char)c;
 		return 2;

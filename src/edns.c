@@ -15,7 +15,10 @@
 
 /* Types whose RDATA may hold compressed names (RFC 3597 section 4): NS MD MF CNAME SOA MB MG MR PTR
  * MINFO MX RP AFSDB RT SIG PX NXT SRV NAPTR. */
-static const uint8_t compressible[] = {2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 17, 18, 21, 24, 26, 30, 33, 35};
+#define TYPE(n) (UINT64_C(1) << (n))
+#define COMPRESSIBLE \
+	(TYPE(2) | TYPE(3) | TYPE(4) | TYPE(5) | TYPE(6) | TYPE(7) | TYPE(8) | TYPE(9) | TYPE(12) | TYPE(14) | \
+	 TYPE(15) | TYPE(17) | TYPE(18) | TYPE(21) | TYPE(24) | TYPE(26) | TYPE(30) | TYPE(33) | TYPE(35))
 
 /* ---- Options -------------------------------------------------------------------------------- */
 
@@ -112,7 +115,7 @@ is_stuck(const uint8_t *msg, const struct dns_rr *rr, size_t opt_at, size_t opt_
 		if (to >= opt_at && to < opt_at + opt_len)
 			return true;
 	}
-	if (rr->type > UINT8_MAX || memchr(compressible, rr->type, sizeof(compressible)) == NULL)
+	if (rr->type > 63 || (COMPRESSIBLE & TYPE(rr->type)) == 0)
 		return false;
 	for (size_t i = rr->rdata; i + 1 < rr->end; i++) {
 		if (msg[i] >= POINTER && pointer_target(msg + i) >= opt_at)

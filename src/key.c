@@ -68,13 +68,15 @@ load_number(const struct key *k, const void *from)
 static int
 put_number(const struct key *k, void *to, const char *text, const struct place *p)
 {
-	size_t digits = strspn(text, "0123456789");
+	size_t digits = 0;
 	uint64_t v = 0;
 
 	if (k->text != NULL && strcmp(text, k->text) == 0) {
 		store_number(k, to, 0);
 		return 0;
 	}
+	while (text[digits] >= '0' && text[digits] <= '9')
+		digits++;
 	/* Some readers take 053 for an octal number. */
 	if (digits == 0 || text[digits] != '\0' || (text[0] == '0' && digits > 1))
 		return refuse(p, text, "is not a whole number without leading zeros");
@@ -101,7 +103,7 @@ put_word(const struct key *k, uint8_t *to, const char *text, const struct place 
 	const char *word = k->text;
 
 	for (uint8_t i = 0;; i++) {
-		size_t len = strcspn(word, "|");
+		size_t len = text_until(word, "|");
 
 		if (strlen(text) == len && memcmp(word, text, len) == 0) {
 			*to = i;
@@ -119,8 +121,8 @@ show_word(const struct key *k, unsigned i, char out[KEY_TEXT_MAX])
 	const char *word = k->text;
 
 	while (i-- > 0)
-		word += strcspn(word, "|") + 1;
-	text_make(out, KEY_TEXT_MAX, "%.*s", (int)strcspn(word, "|"), word);
+		word += text_until(word, "|") + 1;
+	text_make(out, KEY_TEXT_MAX, "%.*s", (int)text_until(word, "|"), word);
 }
 
 static int
@@ -306,11 +308,11 @@ key_read(const struct key *k, void *base, const char *text, const struct place *
 	if (k->count == 0)
 		return key_put(k, base, text, p);
 	key_clear(k, base);
-	for (text += strspn(text, ", "); *text != '\0'; text += strspn(text, ", ")) {
-		size_t len = strcspn(text, ", ");
+	for (; *text != '\0'; text += *text != '\0') {
+		size_t len = text_until(text, ", ");
 
 		text_make(word, sizeof(word), "%.*s", (int)len, text);
-		if (key_put(k, base, word, p) == -1)
+		if (len > 0 && key_put(k, base, word, p) == -1)
 			return -1;
 		text += len;
 	}

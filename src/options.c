@@ -35,7 +35,7 @@ read_option(struct options *o, char **argv, int *i)
 			return "names no file";
 		o->path = next;
 		++*i;
-	} else if (strncmp(arg, "--config=", 9) == 0) {
+	} else if (text_begins(arg, "--config=")) {
 		o->path = arg + 9;
 	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
 		o->task = TO_HELP;

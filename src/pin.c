@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base64.h"
+#include "text.h"
 
 #define PREFIX "sha256/"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
@@ -17,7 +18,7 @@ pin_parse(struct pin *p, const char *text)
 	uint32_t bits = 0;
 	unsigned have = 0;
 
-	if (strncmp(text, PREFIX, PREFIX_LEN) != 0)
+	if (!text_begins(text, PREFIX))
 		return -1;
 	text += PREFIX_LEN;
 	for (unsigned i = 0; i < DIGITS; i++) {

@@ -174,7 +174,7 @@ put_name(uint8_t *out, size_t cap, const char *name)
 	size_t at = 0;
 
 	while (*name != '\0') {
-		size_t n = strcspn(name, ".");
+		size_t n = text_until(name, ".");
 
 		if (n == 0 || n > 63 || at + 1 + n + 1 > cap)
 			return 0;

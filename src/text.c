@@ -2,7 +2,6 @@
 #include "text.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -163,8 +162,10 @@ put_unsigned(struct output *o, const struct form *f, struct arguments *a, unsign
 static void
 put_string(struct output *o, const struct form *f, const char *s)
 {
-	size_t n = f->precision < 0 ? strlen(s) : strnlen(s, (size_t)f->precision);
+	size_t n = 0;
 
+	while (n != (size_t)f->precision && s[n] != '\0')
+		n++;
 	put_padded(o, f, s, n);
 }
 
@@ -206,7 +207,7 @@ text_make_v(char *out, size_t cap, const char *fmt, va_list ap)
 
 	va_copy(a.ap, ap);
 	while (*fmt != '\0') {
-		size_t plain = strcspn(fmt, "%");
+		size_t plain = text_until(fmt, "%");
 
 		put(&o, fmt, plain);
 		fmt += plain;
@@ -232,6 +233,45 @@ text_make(char *out, size_t cap, const char *fmt, ...)
 	n = text_make_v(out, cap, fmt, ap);
 	va_end(ap);
 	return n;
+}
+
+bool
+text_has(const char *set, char c)
+{
+	while (*set != '\0' && *set != c)
+		set++;
+	return *set != '\0';
+}
+
+size_t
+text_until(const char *text, const char *stops)
+{
+	size_t n = 0;
+
+	while (text[n] != '\0' && !text_has(stops, text[n]))
+		n++;
+	return n;
+}
+
+const char *
+text_behind(const char *text, char c)
+{
+	const char *behind = text;
+
+	while (*text != '\0')
+		if (*text++ == c)
+			behind = text;
+	return behind;
+}
+
+bool
+text_begins(const char *text, const char *with)
+{
+	while (*with != '\0' && *text == *with) {
+		text++;
+		with++;
+	}
+	return *with == '\0';
 }
 
 const char *

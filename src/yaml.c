@@ -227,7 +227,7 @@ is_colon(const struct reader *r, size_t i, bool inside)
 {
 	char c = peek(r, i + 1);
 
-	return peek(r, i) == ':' && (is_blank(c) || (inside && strchr(",[]{}", c) != NULL));
+	return peek(r, i) == ':' && (is_blank(c) || (inside && text_has(",[]{}", c)));
 }
 
 static bool
@@ -236,10 +236,10 @@ can_begin_plain(const struct reader *r, bool inside)
 	char c = peek(r, r->at), after = peek(r, r->at + 1);
 
 	if (c == '-')
-		return !is_blank(after) && !(inside && strchr(",[]{}", after) != NULL);
+		return !is_blank(after) && !(inside && text_has(",[]{}", after));
 	if (c == '?' || c == ':')
 		return !inside && !is_blank(after);
-	return c != '\0' && strchr("\t,[]{}#&*!|>'\"%@`", c) == NULL;
+	return c != '\0' && !text_has("\t,[]{}#&*!|>'\"%@`", c);
 }
 
 /* Ends at ": ", at a colon that ends the line, at " #", at the end of the line, and inside [...] at
@@ -256,7 +256,7 @@ read_plain(struct reader *r, bool inside)
 
 		if (c == '\t')
 			return fail_indicator(r);
-		if (inside && strchr("?{}[", c) != NULL)
+		if (inside && text_has("?{}[", c))
 			return fail_quotes(r);
 		if (inside && (c == ',' || c == ']'))
 			break;
@@ -293,18 +293,17 @@ read_single(struct reader *r)
 static int
 read_code(struct reader *r, size_t digits)
 {
-	static const char hex[] = "0123456789abcdef";
 	size_t begin = r->at - 1;
 	uint32_t code = 0;
 	char utf8[4];
 
 	for (r->at++; digits > 0; digits--, r->at++) {
 		/* The bit makes letters small and leaves digits as they are. */
-		const char *digit = strchr(hex, peek(r, r->at) | 0x20);
+		char digit = (char)(peek(r, r->at) | 0x20);
 
-		if (digit == NULL)
+		if (!text_has("0123456789abcdef", digit))
 			return fail(r, begin, "this escape needs %u more hexadecimal digits", (unsigned)digits);
-		code = code << 4 | (uint32_t)(digit - hex);
+		code = code << 4 | (uint32_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
 	}
 	if (!is_printable(code))
 		return fail(r, begin, "this escape stands for no printable character; remove it");
@@ -320,7 +319,7 @@ read_escape(struct reader *r)
 
 	if (c == 'x' || c == 'u' || c == 'U')
 		return read_code(r, c == 'x' ? 2 : c == 'u' ? 4 : 8);
-	if (c == '\0' || strchr("\"\\/ t", c) == NULL)
+	if (c == '\0' || !text_has("\"\\/ t", c))
 		return fail(r, r->at - 1, "this escape is not supported; 'single quotes' take a \\ as it is");
 	r->at++;
 	return put_octets(r, c == 't' ? "\t" : &c, 1);
@@ -470,7 +469,7 @@ find_colon(const struct reader *r)
 {
 	size_t i = r->at;
 
-	if (strchr("[{", peek(r, i)) != NULL)
+	if (text_has("[{", peek(r, i)))
 		return 0;
 	if (peek(r, i) == '"' || peek(r, i) == '\'') {
 		/* '' inside single quotes looks like two scalars, and that does as well. */
@@ -659,15 +658,16 @@ read_line(struct reader *r)
 static bool
 next_line(struct reader *r)
 {
-	const char *newline;
+	bool whole;
 
 	if (r->next == r->len)
 		return false;
-	r->start = r->at = r->next;
-	newline = memchr(r->text + r->start, '\n', r->len - r->start);
-	r->end = newline != NULL ? (size_t)(newline - r->text) : r->len;
-	r->next = newline != NULL ? r->end + 1 : r->end;
-	if (newline != NULL && r->end > r->start && r->text[r->end - 1] == '\r')
+	r->start = r->at = r->end = r->next;
+	while (r->end < r->len && r->text[r->end] != '\n')
+		r->end++;
+	whole = r->end < r->len;
+	r->next = r->end + whole;
+	if (whole && r->end > r->start && r->text[r->end - 1] == '\r')
 		r->end--;
 	r->line++;
 	return true;

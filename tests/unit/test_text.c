@@ -74,6 +74,27 @@ a_width_below_zero_is_none(void **state)
 	SAME("[%*d][%*s]", 5, 42, 0, "abc");
 }
 
+/* Each answers as the C library's function for the same does. */
+static void
+characters_are_found_as_the_c_library_finds_them(void **state)
+{
+	static const char *const texts[] = {"",	  ".",	   "a",	 "a.b",	    "a.b.",
+					    ".a", "a=b,c", ",,", "tcp://x", "tcp:/"};
+	static const char *const sets[] = {".", ",=", "", "tcp://", "a"};
+
+	(void)state;
+	for (size_t t = 0; t < sizeof(texts) / sizeof(texts[0]); t++)
+		for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
+			const char *text = texts[t], *set = sets[s], *dot = strrchr(text, '.');
+
+			assert_int_equal(text_until(text, set), strcspn(text, set));
+			assert_int_equal(text_begins(text, set), strncmp(text, set, strlen(set)) == 0);
+			assert_int_equal(text_has(set, text[0]),
+					 text[0] != '\0' && strchr(set, text[0]) != NULL);
+			assert_ptr_equal(text_behind(text, '.'), dot != NULL ? dot + 1 : text);
+		}
+}
+
 static void
 errors_have_words_or_their_number(void **state)
 {
@@ -94,6 +115,7 @@ main(void)
 		cmocka_unit_test(strings_are_padded_and_cut),
 		cmocka_unit_test(what_does_not_fit_is_cut_and_the_whole_length_returned),
 		cmocka_unit_test(a_width_below_zero_is_none),
+		cmocka_unit_test(characters_are_found_as_the_c_library_finds_them),
 		cmocka_unit_test(errors_have_words_or_their_number),
 	};
 

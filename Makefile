@@ -54,7 +54,7 @@ CA_NAMES = SSL.com_Root_Certification_Authority_ECC SSL.com_TLS_ECC_Root_CA_2022
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 export SOURCE_DATE_EPOCH
 
-MODULES  = entropy now text log addr frame dns yaml base64 pin edns key config chunks query cache kept pool proxy net pem cert trust verify tls conn udp tcp dot loop start supervisor probe health options
+MODULES  = entropy now text log addr frame dns yaml base64 pin edns key config chunks query cache kept pool proxy net pem cert trust verify tls conn udp tcp dot loop notify start supervisor probe health options
 OBJ      = $(MODULES:%=$(B)/%.o) $(B)/anchors.o $(B)/main.o
 
 -include config.mak

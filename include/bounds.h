@@ -40,6 +40,8 @@
 #define WORKERS_MAX 64u		    /* processors of the largest machine this is for */
 #define SUPERVISOR_REST_MS 1000u    /* a worker that dies at once is no reason to fork in a loop */
 #define SUPERVISOR_END_MS 900u	    /* "within a second", their end included */
+#define SERVE_END_MS 600u	    /* what is on its way when told to end may still be answered; then it is refused */
+#define NOTIFY_MS 100u		    /* whoever wants to know of the start takes a line of it at once */
 #define SUPERVISOR_LOOK_MS 3600000u /* as good as for ever */
 
 /* ---- Queries on their way ------------------------------------------------------------------- */

@@ -57,6 +57,7 @@ struct proxy {
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
 	uint8_t refusals[UPSTREAMS_MAX];     /* questions in a row it answered only without OPT */
 	unsigned ups;
+	bool ending;
 	unsigned woken;		      /* whose rest was cut short last */
 	uint64_t wake_ms;	      /* not again before this */
 	uint64_t ready_until;	      /* an upstream has answered lately, and no query has failed since */
@@ -93,6 +94,10 @@ void proxy_ready(struct proxy *p, struct upstream *up, uint64_t now);
 void proxy_suspect(struct proxy *p, struct upstream *up, bool replaced, uint64_t now);
 void proxy_kept(struct proxy *p, const struct upstream *up);
 void proxy_lost(struct proxy *p, struct upstream *up, uint64_t now);
+
+/* The end is near: questions are answered from the cache or refused, and what nobody else has asked is forgotten.
+ * Answers to what is on its way are still passed on. */
+void proxy_end(struct proxy *p);
 
 /* When proxy_tick() is due; UINT64_MAX = nothing waits. */
 uint64_t proxy_deadline(const struct proxy *p);

@@ -21,9 +21,9 @@ loop_take_signals(void)
 	sigaddset(&ours, SIGINT);
 	sigaddset(&ours, SIGUSR1);
 	sigaddset(&ours, SIGUSR2);
+	sigaddset(&ours, SIGCHLD);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
-	sigaddset(&blocked, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)
 		return -1;
 	signals = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -82,20 +82,15 @@ turn(const struct member *members, size_t count, struct wants *w, struct now *no
 			members[i].flush(members[i].self);
 }
 
-int
-loop_run(const struct member *members, size_t count, struct now *now, void (*on_signal)(int number))
+void
+loop_run(const struct member *members, size_t count, struct now *now, bool (*goes_on)(int number))
 {
 	struct wants w;
-	int number;
 
 	/* A rest is to be as long as it says: the kernel's usual slack is 50 us. */
 	(void)syscall(SYS_prctl, (long)PR_SET_TIMERSLACK, 1L);
 	now_read(now);
-	do {
+	do
 		turn(members, count, &w, now);
-		number = next_signal(&w);
-		if (number == SIGUSR1 || number == SIGUSR2)
-			on_signal(number);
-	} while (number != SIGTERM && number != SIGINT);
-	return number;
+	while (goes_on(next_signal(&w)));
 }

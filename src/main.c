@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -15,6 +16,7 @@
 #include "health.h"
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 #include "now.h"
 #include "options.h"
 #include "probe.h"
@@ -343,9 +345,12 @@ fade(uint64_t now_ms)
 	asked_lately -= gone < 8 ? asked_lately * (uint32_t)gone / 8 : asked_lately;
 }
 
+static uint64_t end_ms = UINT64_MAX; /* serving ends then, or before */
+
 static void
 proxy_want(void *self, struct wants *w)
 {
+	wants_by(w, end_ms);
 	w->crowded = is_crowded();
 	wants_by(w, proxy_deadline(self));
 }
@@ -427,14 +432,37 @@ log_counters(void)
 	}
 }
 
-/* SIGUSR2: the network has changed, says whoever sends it, and what is connected is of no use any more. */
+/* What is on its way may still be answered.  Told again, it ends at once; but not a worker, which is told by its
+ * supervisor and often by whoever has told that. */
 static void
-on_signal(int number)
+begin_end(int number)
+{
+	if (end_ms == UINT64_MAX) {
+		log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+		if (config.workers == 1)
+			notify("STOPPING=1");
+		proxy_end(&proxy);
+		end_ms = now.mono_ms + SERVE_END_MS;
+	} else if (config.workers == 1) {
+		end_ms = 0;
+	}
+}
+
+/* SIGUSR2: the network has changed, says whoever sends it, and what is connected is of no use any more.  SIGCHLD: as
+ * process 1 of a container it has been left somebody's child. */
+static bool
+goes_on(int number)
 {
 	if (number == SIGUSR1)
 		log_counters();
-	else
+	else if (number == SIGUSR2)
 		begin_anew("SIGUSR2: connections to upstreams are made anew");
+	else if (number == SIGCHLD)
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	else if (number != 0)
+		begin_end(number);
+	return end_ms == UINT64_MAX || (proxy.table.open > 0 && now.mono_ms < end_ms);
 }
 
 static int
@@ -442,7 +470,6 @@ serve(void)
 {
 	struct member members[5 + UPSTREAMS_MAX];
 	size_t count = 0;
-	int number;
 
 	/* Answers first: after a pause they lie in the sockets, and must neither be too late for their
 	 * queries nor find the table full of new ones.  All of a turn leaves at its end, in flush(). */
@@ -453,8 +480,9 @@ serve(void)
 	members[count++] = (struct member){.want = proxy_want, .step = proxy_step, .self = &proxy};
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
-	number = loop_run(members, count, &now, on_signal);
-	log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	loop_run(members, count, &now, goes_on);
+	/* As if all had waited for as long as they may. */
+	proxy_tick(&proxy, now.mono_ms + QUERY_TIMEOUT_MS);
 	udp_close(&udp);
 	tcp_close(&tcp);
 	for (size_t i = 0; i < config.upstreams; i++)
@@ -470,6 +498,8 @@ work(size_t index)
 	now_read(&now);
 	build();
 	start_take(&config, index, &udp, &tcp);
+	if (config.workers == 1)
+		notify("READY=1");
 	return serve();
 }
 

@@ -368,7 +368,7 @@ refresh(struct proxy *p, const uint8_t *msg, size_t len, const struct edns_facts
 	struct query *q;
 
 	/* Clients come first where there is little room. */
-	if (p->table.open >= p->table.slots / 2)
+	if (p->ending || p->table.open >= p->table.slots / 2)
 		return;
 	q = query_open(&p->table, &nobody, msg, len, f, now);
 	if (q == NULL)
@@ -448,7 +448,7 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		return true;
 	}
 	n = kept_answer(&p->kept, p->out, msg, len, &facts, how_to_reply(from, &facts, msg), &hit, now);
-	q = n == 0 || (hit.state == CACHE_STALE && !hit.held)
+	q = !p->ending && (n == 0 || (hit.state == CACHE_STALE && !hit.held))
 		    ? query_open(&p->table, from, msg, len, &facts, now)
 		    : NULL;
 	if (q == NULL && n > 0) {
@@ -458,7 +458,8 @@ proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t
 		return true;
 	}
 	if (q == NULL) {
-		refuse(p, from, msg, len, &facts, DNS_SERVFAIL, EDE_OTHER, "too many queries on their way");
+		refuse(p, from, msg, len, &facts, DNS_SERVFAIL, p->ending ? EDE_NOT_READY : EDE_OTHER,
+		       p->ending ? "dnproxy ends" : "too many queries on their way");
 		return true;
 	}
 	if (n > 0)
@@ -488,6 +489,15 @@ proxy_forget(struct proxy *p, const struct origin *gone)
 	while ((q = query_walked(&p->table)) != NULL)
 		if (same_origin(&q->origin, gone))
 			finish(p, q, GONE, 0, NULL, 0);
+}
+
+void
+proxy_end(struct proxy *p)
+{
+	struct origin nobody = {.via = &p->nobody};
+
+	p->ending = true;
+	proxy_forget(p, &nobody);
 }
 
 /* ---- News from upstreams -------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "bounds.h"
 #include "log.h"
 #include "now.h"
+#include "notify.h"
 #include "text.h"
 
 static struct worker {
@@ -166,9 +167,11 @@ end_all(const sigset_t *set, int number)
 {
 	uint64_t until = clock_ms() + SUPERVISOR_END_MS;
 
+	notify("STOPPING=1");
 	tell_all(number);
-	while (collect(true) && clock_ms() < until)
-		(void)next_signal(set, until);
+	number = 0;
+	while (collect(true) && clock_ms() < until && number != SIGTERM && number != SIGINT)
+		number = next_signal(set, until);
 	tell_all(SIGKILL);
 }
 
@@ -176,6 +179,7 @@ bool
 supervisor_run(size_t count, int (*work)(size_t index))
 {
 	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
+	bool told = false;
 	sigset_t set;
 	int number;
 
@@ -188,6 +192,9 @@ supervisor_run(size_t count, int (*work)(size_t index))
 	do {
 		uint64_t start_at = start_missing(), log_at = log_deadline();
 
+		if (!told)
+			notify("READY=1");
+		told = true;
 		number = next_signal(&set, start_at < log_at ? start_at : log_at);
 		log_tick(clock_ms());
 		(void)collect(number == SIGTERM || number == SIGINT);

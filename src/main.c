@@ -125,6 +125,18 @@ read_settings(const char *path, bool must_exist)
 	return true;
 }
 
+/* getenv(), which takes half a kilobyte in the C library with what it calls. */
+static char *
+variable(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (char **v = environ; *v != NULL; v++)
+		if (text_begins(*v, name) && (*v)[len] == '=')
+			return *v + len + 1;
+	return NULL;
+}
+
 static void
 find_settings(const char *path)
 {
@@ -136,7 +148,7 @@ find_settings(const char *path)
 		from_file = read_settings(path, true);
 	else
 		from_file = read_settings("dnproxy.yml", false) || read_settings("/etc/dnproxy.yml", false);
-	if (config_environment(&config, getenv, from_file, error) == -1)
+	if (config_environment(&config, variable, from_file, error) == -1)
 		refuse_settings(error);
 	log_set_level(config.level);
 }

@@ -40,9 +40,10 @@
 #define WORKERS_MAX 64u		    /* processors of the largest machine this is for */
 #define SUPERVISOR_REST_MS 1000u    /* a worker that dies at once is no reason to fork in a loop */
 #define SUPERVISOR_END_MS 900u	    /* "within a second", their end included */
-#define SERVE_END_MS 600u	    /* what is on its way when told to end may still be answered; then it is refused */
-#define NOTIFY_MS 100u		    /* whoever wants to know of the start takes a line of it at once */
 #define SUPERVISOR_LOOK_MS 3600000u /* as good as for ever */
+
+#define SERVE_END_MS 600u /* so long an answer may still come when told to end; two thirds of their time */
+#define NOTIFY_MS 100u	  /* whoever wants to know of the start takes a line of it at once */
 
 /* ---- Queries on their way ------------------------------------------------------------------- */
 
@@ -193,8 +194,8 @@ _Static_assert(CONN_SYN_MS + 300u < PROMISE_BACK_MS && DOT_REST_LOCAL_MS + 300u 
 /* An upstream that has answered within this time is not asked for health's sake: three probes of 10 s, so that an
  * idle program connects no oftener than that.  A query that fails meanwhile ends it. */
 #define READY_MS 30000u
-#define HEALTH_MS 2000u	      /* HEALTHCHECK's usual timeout is 3 s, the start of a process included */
-#define HEALTH_AGAIN_MS 100u  /* a question may be lost, and an upstream that is being asked takes a few of these */
+#define HEALTH_MS 2000u	     /* HEALTHCHECK's usual timeout is 3 s, the start of a process included */
+#define HEALTH_AGAIN_MS 100u /* a question may be lost, and an upstream may take a few of these to answer */
 
 /* ---- Probing an upstream -------------------------------------------------------------------- */
 

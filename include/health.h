@@ -10,9 +10,9 @@
 
 #define HEALTH_LINE_MAX 200
 
-/* Asks the program that listens at this address (where that is all addresses: at loopback), again and again for at
+/* Asks the program that listens at this address (which becomes loopback where it is all addresses), again and again for at
  * most HEALTH_MS and a little.  live: whether it answers at all, which takes no upstream; else whether an upstream
  * has answered it lately, or does so now.  Returns which, and says it in a line of its own. */
-bool health_ask(const struct addr *listening, bool live, char line[HEALTH_LINE_MAX]);
+bool health_ask(struct addr *at, bool live, char line[HEALTH_LINE_MAX]);
 
 #endif

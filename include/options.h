@@ -8,9 +8,11 @@
 #include "bounds.h"
 #include "probe.h"
 
+enum options_task { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE, TO_HEALTH };
+
 struct options {
 	const char *path; /* of the settings; NULL = the usual ones */
-	enum { TO_SERVE, TO_CHECK, TO_HELP, TO_VERSION, TO_PROBE, TO_HEALTH } task;
+	enum options_task task;
 	struct probe_wishes wishes;
 	bool live;	    /* of health: without upstreams */
 	const char *target; /* of a probe; NULL = all upstreams */

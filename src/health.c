@@ -25,19 +25,6 @@ comes(int fd)
 	return select(fd + 1, &rd, NULL, NULL, &tv) > 0;
 }
 
-static struct addr
-address_of(const struct addr *listening)
-{
-	struct addr to = *listening;
-
-	if (!addr_is_unspecified(&to))
-		return to;
-	if (to.family == ADDR_V4)
-		to.ip[0] = 127;
-	to.ip[to.family == ADDR_V4 ? 3 : 15] = 1;
-	return to;
-}
-
 /* Asks once.  Returns what is wrong, or NULL. */
 static const char *
 ask(int fd, bool live)
@@ -54,25 +41,32 @@ ask(int fd, bool live)
 	n = net_read(fd, answer, sizeof(answer));
 	if (n == NET_FAILED)
 		return text_error(errno);
-	if (n < (long)sizeof(query) || dns_id(answer) != 0 || (dns_flags(answer) & DNS_QR) == 0 ||
+	/* Its ID is 0, and it is no question. */
+	if (n < (long)sizeof(query) || (get32(answer) & (0xffff0000u | DNS_QR)) != DNS_QR ||
 	    memcmp(answer + DNS_HEADER, query + DNS_HEADER, sizeof(query) - DNS_HEADER) != 0)
 		return "an answer that is none";
 	if (live || dns_rcode(answer) == DNS_NOERROR)
 		return NULL;
 	return dns_rcode(answer) == DNS_SERVFAIL ? "no upstream answers it; its log says why"
-						  : dns_rcode_text(rcode, dns_rcode(answer));
+						 : dns_rcode_text(rcode, dns_rcode(answer));
 }
 
 bool
-health_ask(const struct addr *listening, bool live, char line[HEALTH_LINE_MAX])
+health_ask(struct addr *at, bool live, char line[HEALTH_LINE_MAX])
 {
-	struct addr to = address_of(listening);
-	int fd = net_connect_udp(&to);
-	const char *wrong = fd == -1 ? text_error(errno) : "";
-	char at[ADDR_TEXT_MAX];
+	const char *wrong = "";
+	char text[ADDR_TEXT_MAX];
 	struct now now;
 	uint64_t until;
+	int fd;
 
+	if (addr_is_unspecified(at)) {
+		at->ip[0] = at->family == ADDR_V4 ? 127 : 0;
+		at->ip[at->family == ADDR_V4 ? 3 : 15] = 1;
+	}
+	fd = net_connect_udp(at);
+	if (fd == -1)
+		wrong = text_error(errno);
 	now_read(&now);
 	until = now.mono_ms + HEALTH_MS;
 	while (fd != -1 && wrong != NULL && now.mono_ms < until) {
@@ -82,6 +76,6 @@ health_ask(const struct addr *listening, bool live, char line[HEALTH_LINE_MAX])
 		now_read(&now);
 	}
 	text_make(line, HEALTH_LINE_MAX, "%s%s: %s: %s\n", wrong != NULL ? "not " : "", live ? "live" : "ready",
-		  addr_text(at, &to), wrong != NULL ? wrong : live ? "it answers" : "an upstream answers it");
+		  addr_text(text, at), wrong != NULL ? wrong : "well");
 	return wrong == NULL;
 }

@@ -14,14 +14,12 @@ static int signals = -1; /* a descriptor that the signals come from */
 int
 loop_take_signals(void)
 {
+	static const uint8_t number[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
 	sigset_t ours, blocked;
 
 	sigemptyset(&ours);
-	sigaddset(&ours, SIGTERM);
-	sigaddset(&ours, SIGINT);
-	sigaddset(&ours, SIGUSR1);
-	sigaddset(&ours, SIGUSR2);
-	sigaddset(&ours, SIGCHLD);
+	for (size_t i = 0; i < sizeof(number); i++)
+		sigaddset(&ours, number[i]);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
 	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)

@@ -451,8 +451,6 @@ begin_end(int number)
 {
 	if (end_ms == UINT64_MAX) {
 		log_info("ending on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-		if (config.workers == 1)
-			notify("STOPPING=1");
 		proxy_end(&proxy);
 		end_ms = now.mono_ms + SERVE_END_MS;
 	} else if (config.workers == 1) {
@@ -511,7 +509,7 @@ work(size_t index)
 	build();
 	start_take(&config, index, &udp, &tcp);
 	if (config.workers == 1)
-		notify("READY=1");
+		notify_ready();
 	return serve();
 }
 

@@ -14,36 +14,26 @@
 #include "log.h"
 #include "text.h"
 
-/* A name that is too long is cut: nobody is there then. */
-static socklen_t
-to_sockname(struct sockaddr_un *to, const char *name)
-{
-	size_t len = strlen(name);
-
-	*to = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (len > sizeof(to->sun_path))
-		len = sizeof(to->sun_path);
-	memcpy(to->sun_path, name, len);
-	if (name[0] == '@')
-		to->sun_path[0] = '\0'; /* of no file system (unix(7)) */
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-}
-
 void
-notify(const char *state)
+notify_ready(void)
 {
 	static const struct timeval wait = {.tv_usec = NOTIFY_MS * 1000};
 	const char *name = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to;
-	socklen_t len;
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	size_t len;
 	int fd;
 
 	if (name == NULL || name[0] == '\0')
 		return;
-	len = to_sockname(&to, name);
+	/* A name that is too long is cut, and nobody is there then. */
+	len = strnlen(name, sizeof(to.sun_path));
+	memcpy(to.sun_path, name, len);
+	if (name[0] == '@')
+		to.sun_path[0] = '\0'; /* of no file system (unix(7)) */
+	len += offsetof(struct sockaddr_un, sun_path);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == -1 ||
-	    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, len) == -1)
-		log_warn("NOTIFY_SOCKET: %s cannot be told %s: %s", name, state, text_error(errno));
+	    sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&to, (socklen_t)len) == -1)
+		log_warn("NOTIFY_SOCKET: %s: %s", name, text_error(errno));
 	close(fd);
 }

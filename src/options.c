@@ -19,46 +19,76 @@ const char options_usage[] =
 	"      --json         as JSON\n"
 	"      --idle         also how long it stays open, up to 65 s\n"
 	"      --name NAME    what is asked for, else example.com\n"
-	"  health             whether the program at work is ready: an upstream has answered lately, or does now\n"
+	"  health             whether the program at work is ready: an upstream answers it, or did lately\n"
 	"      --live         only whether it answers itself\n"
 	"\n";
+
+#define ANY 0xffu
+
+enum { PATH = TO_HEALTH + 1, NAME, JSON, IDLE, LIVE, READY };
+
+static const struct word {
+	char text[10];
+	uint8_t of;   /* belongs to this task, or ANY */
+	uint8_t does; /* one of the above, or begins a task of its own */
+} words[] = {
+	{"-c", ANY, PATH},
+	{"--config", ANY, PATH},
+	{"--help", ANY, TO_HELP},
+	{"-h", ANY, TO_HELP},
+	{"--version", ANY, TO_VERSION},
+	{"-V", ANY, TO_VERSION},
+	{"--check", TO_SERVE, TO_CHECK},
+	{"probe", TO_SERVE, TO_PROBE},
+	{"--json", TO_PROBE, JSON},
+	{"--idle", TO_PROBE, IDLE},
+	{"--name", TO_PROBE, NAME},
+	{"health", TO_SERVE, TO_HEALTH},
+	{"--live", TO_HEALTH, LIVE},
+	{"--ready", TO_HEALTH, READY},
+};
+
+/* What a word does for this task; -1: nothing. */
+static int
+find(const char *text, unsigned task)
+{
+	for (const struct word *w = words; w < words + sizeof(words) / sizeof(words[0]); w++)
+		if ((w->of == ANY || w->of == task) && strcmp(text, w->text) == 0)
+			return w->does;
+	return -1;
+}
 
 /* Reads one option of argv, and steps to its last word.  Returns what is wrong with it, or NULL. */
 static const char *
 read_option(struct options *o, char **argv, int *i)
 {
 	const char *arg = argv[*i], *next = argv[*i + 1];
-	bool probing = o->task == TO_PROBE, caring = o->task == TO_HEALTH;
+	int does = find(arg, o->task);
 
-	if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
+	if (does == PATH) {
 		if (next == NULL)
 			return "names no file";
 		o->path = next;
 		++*i;
-	} else if (text_begins(arg, "--config=")) {
-		o->path = arg + 9;
-	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-		o->task = TO_HELP;
-	} else if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
-		o->task = TO_VERSION;
-	} else if (caring && (strcmp(arg, "--live") == 0 || strcmp(arg, "--ready") == 0)) {
-		o->live = arg[2] == 'l';
-	} else if (!probing && !caring && strcmp(arg, "--check") == 0) {
-		o->task = TO_CHECK;
-	} else if (probing && strcmp(arg, "--json") == 0) {
-		o->wishes.json = true;
-	} else if (probing && strcmp(arg, "--idle") == 0) {
-		o->wishes.idle = true;
-	} else if (probing && strcmp(arg, "--name") == 0) {
+	} else if (does == NAME) {
 		if (next == NULL || !probe_is_name(next))
 			return "needs a DNS name";
 		o->wishes.name = next;
 		++*i;
-	} else if (probing && arg[0] != '-' && o->target == NULL) {
+	} else if (does == JSON) {
+		o->wishes.json = true;
+	} else if (does == IDLE) {
+		o->wishes.idle = true;
+	} else if (does == LIVE || does == READY) {
+		o->live = does == LIVE;
+	} else if (does >= 0) {
+		o->task = (enum options_task)does;
+	} else if (text_begins(arg, "--config=")) {
+		o->path = arg + 9;
+	} else if (o->task == TO_PROBE && arg[0] != '-' && o->target == NULL) {
 		o->target = arg;
 	} else {
-		return arg[0] == '-' ? "no such option"
-				     : "no option; a settings file is named with -c, and probe or health comes first";
+		return arg[0] == '-' ? "no such option" : "no option; a settings file is named with -c";
 	}
 	return NULL;
 }
@@ -66,17 +96,8 @@ read_option(struct options *o, char **argv, int *i)
 int
 options_read(struct options *o, int argc, char **argv, char err[CONFIG_ERROR_MAX])
 {
-	int i = 1;
-
 	*o = (struct options){.task = TO_SERVE, .wishes = {.name = "example.com"}};
-	if (argc > 1 && strcmp(argv[1], "probe") == 0) {
-		o->task = TO_PROBE;
-		i = 2;
-	} else if (argc > 1 && strcmp(argv[1], "health") == 0) {
-		o->task = TO_HEALTH;
-		i = 2;
-	}
-	for (; i < argc; i++) {
+	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i], *wrong = read_option(o, argv, &i);
 
 		if (wrong != NULL) {

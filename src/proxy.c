@@ -80,7 +80,7 @@ log_outcome(const struct origin *from, const uint8_t *query, const struct edns_f
 		  (unsigned long long)took_ms);
 }
 
-/* Refuses at the door: the message never becomes a query. */
+/* Refuses at the door: the message never becomes a query.  All well is no news. */
 static void
 refuse(struct proxy *p, const struct origin *to, const uint8_t *msg, size_t len, const struct edns_facts *f,
        enum dns_rcode rcode, enum edns_ede ede, const char *text)
@@ -89,7 +89,7 @@ refuse(struct proxy *p, const struct origin *to, const uint8_t *msg, size_t len,
 	size_t n = edns_make_error(p->out, msg, len, f, rcode, ede, text, &r);
 	char word[DNS_RCODE_TEXT_MAX];
 
-	if (p->set.log_queries)
+	if (p->set.log_queries && rcode != DNS_NOERROR)
 		log_outcome(to, msg, f, dns_rcode_text(word, rcode), 0, "refused", 0);
 	reply(p, to, p->out, n, REFUSED);
 }
@@ -412,9 +412,8 @@ tell_ready(struct proxy *p, const struct origin *from, const uint8_t *msg, size_
 	bool ready = now < p->ready_until;
 	enum dns_rcode rcode = ready ? DNS_NOERROR : DNS_SERVFAIL;
 	enum edns_ede ede = ready ? EDE_NONE : EDE_NOT_READY;
-	struct edns_reply r = how_to_reply(from, f, msg);
 
-	reply(p, from, p->out, edns_make_error(p->out, msg, len, f, rcode, ede, NULL, &r), REFUSED);
+	refuse(p, from, msg, len, f, rcode, ede, NULL);
 	if (!ready && edns_read_query(root, sizeof(root), f, &rcode, &ede) == EDNS_FORWARD)
 		refresh(p, root, sizeof(root), f, now);
 }

@@ -167,7 +167,6 @@ end_all(const sigset_t *set, int number)
 {
 	uint64_t until = clock_ms() + SUPERVISOR_END_MS;
 
-	notify("STOPPING=1");
 	tell_all(number);
 	number = 0;
 	while (collect(true) && clock_ms() < until && number != SIGTERM && number != SIGINT)
@@ -179,7 +178,6 @@ bool
 supervisor_run(size_t count, int (*work)(size_t index))
 {
 	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
-	bool told = false;
 	sigset_t set;
 	int number;
 
@@ -189,12 +187,10 @@ supervisor_run(size_t count, int (*work)(size_t index))
 	for (size_t i = 0; i < sizeof(ours); i++)
 		sigaddset(&set, ours[i]);
 	hear_of_children();
+	(void)start_missing();
+	notify_ready();
 	do {
 		uint64_t start_at = start_missing(), log_at = log_deadline();
-
-		if (!told)
-			notify("READY=1");
-		told = true;
 		number = next_signal(&set, start_at < log_at ? start_at : log_at);
 		log_tick(clock_ms());
 		(void)collect(number == SIGTERM || number == SIGINT);

@@ -42,7 +42,7 @@ def silent(connection):
 @pytest.mark.parametrize("args", [[], ["--ready"]], ids=["", "--ready"])
 def test_it_is_ready_when_an_upstream_answers_now(polite, args):
     program, server = polite
-    assert health(program, *args) == (WELL, f"ready: {program.host}@{program.port}: an upstream answers it")
+    assert health(program, *args) == (WELL, f"ready: {program.host}@{program.port}: well")
     (asked,) = server.queries
     assert (asked.name, asked.type, asked.flags & RD) == (".", 2, RD)
 
@@ -153,7 +153,7 @@ def test_whichever_worker_is_asked(unkind, dnproxy, workers):
 
 def test_it_is_live_without_a_word_to_upstreams(polite):
     program, server = polite
-    assert health(program, "--live") == (WELL, f"live: {program.host}@{program.port}: it answers")
+    assert health(program, "--live") == (WELL, f"live: {program.host}@{program.port}: well")
     assert server.connections == []
 
 
@@ -169,7 +169,7 @@ def test_it_may_ask_whoever_is_allowed(unkind, dnproxy, args):
                                          (["127.0.0.9", "::1"], "127.0.0.9")], ids=str)
 def test_it_asks_where_the_program_listens_first(unkind, dnproxy, host, asked):
     program = dnproxy(unkind(), host=host)
-    assert health(program) == (WELL, f"ready: {asked}@{program.port}: an upstream answers it")
+    assert health(program) == (WELL, f"ready: {asked}@{program.port}: well")
 
 
 def test_it_goes_by_the_environment_too(unkind, dnproxy):

@@ -27,10 +27,10 @@ struct proxy_counters {
 	uint64_t answered;  /* with what an upstream said, now or: */
 	uint64_t cached;    /* before */
 	uint64_t stale;	    /* long before, since none says it now */
-	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room; or health's */
+	uint64_t refused;   /* at the door: malformed, not allowed, not supported, no room; health's too */
 	uint64_t failed;    /* SERVFAIL: no upstream answered in time */
 	uint64_t gone;	    /* the client left before its answer came, or there was none */
-	uint64_t refreshed; /* asked by ourselves, before an answer in the cache expires, or for health; then gone */
+	uint64_t refreshed; /* asked by ourselves, before a kept answer expires, or for health; then gone */
 	uint64_t joined;    /* asked what was on its way already: one question upstream for both */
 	uint64_t again;	    /* sent once more, for whatever reason: */
 	uint64_t hedged;    /* its upstream took long */

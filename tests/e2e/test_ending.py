@@ -219,16 +219,14 @@ def told(sock):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_it_says_when_it_is_ready_and_when_it_ends(unkind, dnproxy, superior, workers):
+def test_it_says_when_it_is_ready(unkind, dnproxy, superior, workers):
     """systemd listens to the first process alone."""
     sock, name = superior
     program = dnproxy(unkind(), env={"NOTIFY_SOCKET": name}, dnproxy__workers=workers, wait=False)
     assert told(sock) == (b"READY=1", program.pid)
     assert len(children(program.pid)) == (workers if workers > 1 else 0)
     assert program.udp(query()).answers
-    program.process.send_signal(signal.SIGTERM)
-    assert told(sock) == (b"STOPPING=1", program.pid)
-    assert program.process.wait(5 * SLOW) == 0
+    assert program.stop()[0] == 0
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         sock.recv(200)
@@ -250,7 +248,7 @@ def test_it_says_nothing_when_it_cannot_start(run, superior, tmp_path):
                          ids=["path", "abstract", "long path", "long abstract", "a directory"])
 def test_nobody_who_could_be_told_is_a_warning(unkind, dnproxy, name):
     program = dnproxy(unkind(), env={"NOTIFY_SOCKET": name})
-    program.wait_log(r"^dnproxy: warn: NOTIFY_SOCKET: .* cannot be told READY=1: ")
+    program.wait_log(r"^dnproxy: warn: NOTIFY_SOCKET: .*: (no such|connection|permission|error|protocol)")
     assert program.udp(query()).answers
     assert program.stop()[0] == 0
 

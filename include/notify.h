@@ -4,8 +4,8 @@
 #ifndef DNPROXY_NOTIFY_H
 #define DNPROXY_NOTIFY_H
 
-/* Sends "READY=1".  Does nothing where nobody wants to know; what cannot be sent within NOTIFY_MS is one line in the
- * log. */
-void notify_ready(void);
+/* Sends "READY=1" to the socket of that name, a path or, behind a "@", an abstract one.  What cannot be sent within
+ * NOTIFY_MS is one line in the log. */
+void notify_ready(const char *name);
 
 #endif

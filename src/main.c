@@ -475,6 +475,16 @@ goes_on(int number)
 	return end_ms == UINT64_MAX || (proxy.table.open > 0 && now.mono_ms < end_ms);
 }
 
+/* All sockets listen, and whoever comes is answered. */
+static void
+say_ready(void)
+{
+	const char *name = variable("NOTIFY_SOCKET");
+
+	if (name != NULL && name[0] != '\0')
+		notify_ready(name);
+}
+
 static int
 serve(void)
 {
@@ -509,7 +519,7 @@ work(size_t index)
 	build();
 	start_take(&config, index, &udp, &tcp);
 	if (config.workers == 1)
-		notify_ready();
+		say_ready();
 	return serve();
 }
 
@@ -526,7 +536,7 @@ run(void)
 	log_start();
 	if (config.workers == 1)
 		return work(0);
-	return supervisor_run(config.workers, work) ? EXIT_OK : EXIT_START;
+	return supervisor_run(config.workers, work, say_ready) ? EXIT_OK : EXIT_START;
 }
 
 static int

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -15,18 +14,16 @@
 #include "text.h"
 
 void
-notify_ready(void)
+notify_ready(const char *name)
 {
 	static const struct timeval wait = {.tv_usec = NOTIFY_MS * 1000};
-	const char *name = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	size_t len;
+	size_t len = strlen(name);
 	int fd;
 
-	if (name == NULL || name[0] == '\0')
-		return;
 	/* A name that is too long is cut, and nobody is there then. */
-	len = strnlen(name, sizeof(to.sun_path));
+	if (len > sizeof(to.sun_path))
+		len = sizeof(to.sun_path);
 	memcpy(to.sun_path, name, len);
 	if (name[0] == '@')
 		to.sun_path[0] = '\0'; /* of no file system (unix(7)) */

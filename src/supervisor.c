@@ -14,7 +14,6 @@
 #include "bounds.h"
 #include "log.h"
 #include "now.h"
-#include "notify.h"
 #include "text.h"
 
 static struct worker {
@@ -175,7 +174,7 @@ end_all(const sigset_t *set, int number)
 }
 
 bool
-supervisor_run(size_t count, int (*work)(size_t index))
+supervisor_run(size_t count, int (*work)(size_t index), void (*ready)(void))
 {
 	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
 	sigset_t set;
@@ -188,7 +187,7 @@ supervisor_run(size_t count, int (*work)(size_t index))
 		sigaddset(&set, ours[i]);
 	hear_of_children();
 	(void)start_missing();
-	notify_ready();
+	ready();
 	do {
 		uint64_t start_at = start_missing(), log_at = log_deadline();
 		number = next_signal(&set, start_at < log_at ? start_at : log_at);

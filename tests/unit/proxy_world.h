@@ -346,7 +346,7 @@ world_check(void)
 	LAW(world.udp.replies + world.tcp.replies == c->answered + c->refused + c->failed);
 	LAW(c->hedged + c->soured <= c->asked * (p->ups + 1));
 	LAW(c->cached + c->stale <= c->answered && c->refreshed <= c->asked);
-	LAW(p->kept.cache.buckets != 0 || c->cached + c->stale + c->refreshed == 0);
+	LAW(p->kept.cache.buckets != 0 || c->cached + c->stale == 0);
 }
 
 /* ---- Events ----------------------------------------------------------------------------------- */

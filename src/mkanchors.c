@@ -16,10 +16,11 @@ const br_x509_trust_anchor trust_builtin_anchor[1];
 const struct pin trust_builtin_pin[1];
 const size_t trust_builtin_count;
 
+/* Octets need no alignment; without being told the compiler fills up to the next 16. */
 static void
 print_octets(const char *name, size_t number, const unsigned char *data, size_t len)
 {
-	printf("static const unsigned char %s_%zu[] = {", name, number);
+	printf("static const _Alignas(1) unsigned char %s_%zu[] = {", name, number);
 	for (size_t i = 0; i < len; i++)
 		printf("%s0x%02x,", i % 16 == 0 ? "\n\t" : " ", data[i]);
 	printf("\n};\n");

@@ -21,10 +21,11 @@ enum log_level log_get_level(void);
 void log_set_worker(unsigned number);
 
 /* Writes one line; text is without a newline and control characters in it become '?'. */
-void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define log_error(...) log_event(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...) log_event(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...) log_event(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_event(LOG_LEVEL_DEBUG, __VA_ARGS__)
+void log_event(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Writes a line of the query log, without summarising and whatever the level. */
 void log_query(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

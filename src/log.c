@@ -106,15 +106,18 @@ end_repeats(enum log_level level)
 	m->text[0] = '\0';
 }
 
-static void
-put_event(enum log_level level, const char *fmt, va_list ap)
+void
+log_event(enum log_level level, const char *fmt, ...)
 {
 	struct memory *m = &memory[level];
 	char text[LOG_LINE_MAX];
+	va_list ap;
 
 	if (level > threshold)
 		return;
+	va_start(ap, fmt);
 	make_text(text, fmt, ap);
+	va_end(ap);
 	if (clock_ms < m->until && strcmp(text, m->text) == 0) {
 		m->repeats++;
 		return;
@@ -123,38 +126,6 @@ put_event(enum log_level level, const char *fmt, va_list ap)
 	memcpy(m->text, text, sizeof(text));
 	m->until = clock_ms + LOG_REPEAT_MS;
 	put_line(log_words[level], text);
-}
-
-#define LOG_AT(level) \
-	do { \
-		va_list ap; \
-		va_start(ap, fmt); \
-		put_event(level, fmt, ap); \
-		va_end(ap); \
-	} while (0)
-
-void
-log_error(const char *fmt, ...)
-{
-	LOG_AT(LOG_LEVEL_ERROR);
-}
-
-void
-log_warn(const char *fmt, ...)
-{
-	LOG_AT(LOG_LEVEL_WARN);
-}
-
-void
-log_info(const char *fmt, ...)
-{
-	LOG_AT(LOG_LEVEL_INFO);
-}
-
-void
-log_debug(const char *fmt, ...)
-{
-	LOG_AT(LOG_LEVEL_DEBUG);
 }
 
 void

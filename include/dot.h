@@ -19,16 +19,13 @@
 #include "upstream.h"
 #include "wants.h"
 
+/* What is used most comes first, for the sake of short code. */
 struct dot {
 	struct upstream up; /* first, so that a pointer to it is one to this */
 	struct proxy *proxy;
 	const struct now *now; /* the turn's time */
-	struct addr addr;
-	struct tls_rules rules;
-	struct tls_past past;
-	const char *label; /* for the log: what it must prove */
-	struct conn *cur;  /* takes questions */
-	struct conn *old;  /* fell silent and was replaced: what it still answers counts; else CLOSED */
+	struct conn *cur;      /* takes questions */
+	struct conn *old;      /* fell silent and was replaced: what it still answers counts; else CLOSED */
 	uint64_t old_until;
 	uint64_t replaced_ms;
 	uint64_t suspect_ms; /* when that is looked at again */
@@ -53,6 +50,10 @@ struct dot {
 	unsigned failures;  /* in a row, without an answer between */
 	uint64_t logged_ms; /* the last line about trouble */
 	bool told;	    /* of trouble; that it is over, not yet */
+	const char *label;  /* for the log: what it must prove */
+	struct addr addr;
+	struct tls_rules rules;
+	struct tls_past past;
 	uint64_t opened[3]; /* connections that were, by enum tls_effort */
 	char trouble[400];
 };

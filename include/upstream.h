@@ -17,10 +17,9 @@ enum upstream_verdict {
 };
 
 struct upstream {
-	unsigned index;		  /* its place in the list of the settings */
-	char name[ADDR_TEXT_MAX]; /* for the log */
-	const char *trouble;	  /* why it is down, in words that stay valid; NULL = it is not */
-	uint32_t doubt_ms;	  /* the proxy's word on how long it may be silent with questions open */
+	unsigned index;	     /* its place in the list of the settings */
+	const char *trouble; /* why it is down, in words that stay valid; NULL = it is not */
+	uint32_t doubt_ms;   /* the proxy's word on how long it may be silent with questions open */
 
 	/* Offers one message of at most UPSTREAM_MSG_MAX octets; its ID is ours already.  msg is
 	 * borrowed for the call.  Never calls the proxy. */
@@ -33,6 +32,8 @@ struct upstream {
 	/* The upstream said how long it keeps an idle connection (RFC 7828); 0 = it wants it closed
 	 * now.  Never calls the proxy. */
 	void (*keepalive)(struct upstream *self, uint32_t idle_ms);
+
+	char name[ADDR_TEXT_MAX]; /* for the log */
 };
 
 #endif

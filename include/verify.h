@@ -31,35 +31,36 @@ enum refusal {
 };
 
 /* Each certificate is collected whole, read, judged, and passed on to the library. */
+/* What is used most comes first, for the sake of short code. */
 struct verify {
 	const br_x509_class *vtable; /* first, so that a pointer to it is one to this */
-	br_x509_minimal_context chain;
-	br_ssl_engine_context *eng;
-	void (*seen)(void *ctx, const uint8_t *der, size_t len);
-	void *seen_ctx;
 	const struct tls_rules *rules;
 	int64_t utc_s;
-	bool lenient;	       /* validity starts do not bind */
-	bool knows;	       /* known and known_until_s are set */
-	uint8_t known[32];     /* the SHA-256 of a certificate that was verified before */
-	int64_t known_until_s; /* and how long that counts */
-	/* Of this chain: */
-	br_x509_trust_anchor own[PINS_MAX]; /* pinned anchors; or the server's certificate, trusted itself */
-	unsigned index;			    /* of the certificate; 0 = the server's own */
-	size_t wanted, len;		    /* octets of the certificate: all, and those that came */
-	bool settled;			    /* who vouches is known: what follows does not count */
-	bool leaf_pinned, issuer_pinned;
-	bool names_address; /* the server's own certificate does */
-	enum refusal refusal;
-	int64_t not_before, not_after; /* of the first certificate outside its dates; 0 = none */
-	uint8_t cert[CERT_MAX];
+	bool lenient; /* validity starts do not bind */
+	bool knows;   /* known and known_until_s are set */
 	/* What came out: */
 	bool proved;	    /* the server's certificate is believed */
 	bool by_key;	    /* for its own key, which is pinned: nothing else was looked at */
 	bool by_known;	    /* for it is the known one */
 	bool without_clock; /* a validity start was passed over */
 	int64_t until_s;    /* the first end of validity of what was verified */
-	uint8_t leaf[32];   /* the SHA-256 of the server's certificate */
+	/* Of this chain: */
+	unsigned index; /* of the certificate; 0 = the server's own */
+	bool settled;	/* who vouches is known: what follows does not count */
+	bool leaf_pinned, issuer_pinned;
+	bool names_address; /* the server's own certificate does */
+	enum refusal refusal;
+	size_t wanted, len;	       /* octets of the certificate: all, and those that came */
+	int64_t not_before, not_after; /* of the first certificate outside its dates; 0 = none */
+	br_ssl_engine_context *eng;
+	void (*seen)(void *ctx, const uint8_t *der, size_t len);
+	void *seen_ctx;
+	int64_t known_until_s;		    /* and how long that counts */
+	uint8_t known[32];		    /* the SHA-256 of a certificate that was verified before */
+	uint8_t leaf[32];		    /* that of the server's certificate */
+	br_x509_trust_anchor own[PINS_MAX]; /* pinned anchors; or the server's certificate, trusted itself */
+	br_x509_minimal_context chain;
+	uint8_t cert[CERT_MAX];
 };
 
 /* Takes over eng's verification.  v: zero. */

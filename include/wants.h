@@ -11,10 +11,10 @@
 
 /* Before the wait each member adds what it waits for; afterwards the same sets say what is ready. */
 struct wants {
-	fd_set rd, wr;
 	int nfds;	   /* highest descriptor + 1 */
 	uint64_t deadline; /* monotonic ms; UINT64_MAX = none */
 	bool crowded;	   /* so much is on its way that a short rest is worth it: LOOP_REST_US */
+	fd_set rd, wr;
 };
 
 struct member {

@@ -9,9 +9,8 @@
 #include "text.h"
 #include "verify.h"
 
+/* What is used most comes first, for the sake of short code. */
 struct tls {
-	br_ssl_client_context client;
-	struct verify verify;
 	struct tls_past *past;
 	uint64_t began_ms;
 	bool offered;		 /* to go on with the session of past */
@@ -19,6 +18,8 @@ struct tls {
 	bool was_open;
 	bool heard, heard_tls; /* anything at all; and it began like a TLS record */
 	bool no_entropy;
+	br_ssl_client_context client;
+	struct verify verify;
 	char trouble[HOSTNAME_MAX + 96];
 	uint8_t out[TLS_RECORD_OUT];
 	uint8_t in[TLS_RECORD_IN];

@@ -45,8 +45,6 @@ struct tcp_client {
 struct tcp {
 	struct listener listener; /* first, so that a pointer to it is one to this */
 	struct proxy *proxy;
-	int fd[LISTEN_MAX];
-	size_t sockets;
 	struct tcp_client *client;
 	uint8_t (*in)[2 + QUERY_MSG_MAX]; /* for input that did not come in whole messages */
 	uint16_t clients, used, count;
@@ -54,12 +52,14 @@ struct tcp {
 	uint16_t first, last; /* clients in order of deadline */
 	uint16_t free;
 	int watch;			/* over all clients' descriptors */
-	uint16_t busy[TCP_CLIENTS_MAX]; /* clients that something happens to: nobody else costs anything */
 	uint16_t busies;
 	const struct now *now;	  /* the turn's time */
 	uint64_t no_accept_until; /* descriptors are used up: asking again at once would spin */
+	int fd[LISTEN_MAX];
+	size_t sockets;
 	uint64_t turned_away;	  /* connections over the bound per address */
 	uint64_t evicted;	  /* clients closed because they did not read */
+	uint16_t busy[TCP_CLIENTS_MAX]; /* clients that something happens to: nobody else costs anything */
 	uint8_t scratch[2 + QUERY_MSG_MAX];
 	struct chunk_pool pool;
 };

@@ -49,6 +49,11 @@ struct proxy_settings {
 
 struct proxy {
 	struct proxy_settings set;
+	unsigned ups;
+	bool ending;
+	unsigned woken;	      /* whose rest was cut short last */
+	uint64_t wake_ms;     /* not again before this */
+	uint64_t ready_until; /* an upstream has answered lately, and no query has failed since */
 	struct proxy_counters count;
 	struct query_table table;
 	struct pool pool;
@@ -56,13 +61,8 @@ struct proxy {
 	struct upstream *up[UPSTREAMS_MAX];
 	uint64_t plain_until[UPSTREAMS_MAX]; /* it refuses OPT: none is sent before this */
 	uint8_t refusals[UPSTREAMS_MAX];     /* questions in a row it answered only without OPT */
-	unsigned ups;
-	bool ending;
-	unsigned woken;		      /* whose rest was cut short last */
-	uint64_t wake_ms;	      /* not again before this */
-	uint64_t ready_until;	      /* an upstream has answered lately, and no query has failed since */
-	struct kept kept;	      /* .cache may be set up behind proxy_init() */
-	uint8_t out[DNS_MESSAGE_MAX]; /* where every message that leaves is made */
+	struct kept kept;		     /* .cache may be set up behind proxy_init() */
+	uint8_t out[DNS_MESSAGE_MAX];	     /* where every message that leaves is made */
 };
 
 /* block is for the query table: query_memory(slots) octets, aligned, zero.  fill as there. */

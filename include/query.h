@@ -58,14 +58,14 @@ struct query {
 	uint16_t next_id, next_alike; /* in the hash chains */
 	uint32_t alike;		      /* hash of what twins have in common; 0 = none may join */
 	/* All from here on is its client's, and that of the twin that goes on in its place: */
-	struct origin origin;
 	uint64_t opened_ms;
-	struct edns_facts facts;
-	bool brief;   /* on BRIEF rather than OPEN */
 	uint8_t *msg; /* the client's message as it came; not of a SPENT query */
 	uint16_t len;
 	uint16_t long_place; /* QUERY_NONE = msg lies in small */
 	uint8_t bucket;	     /* of its client's address */
+	bool brief;	     /* on BRIEF rather than OPEN */
+	struct edns_facts facts;
+	struct origin origin;
 	uint8_t small[QUERY_SHORT];
 };
 

@@ -51,14 +51,14 @@ struct tcp {
 	uint16_t per_address;
 	uint16_t first, last; /* clients in order of deadline */
 	uint16_t free;
-	int watch;			/* over all clients' descriptors */
+	int watch; /* over all clients' descriptors */
 	uint16_t busies;
 	const struct now *now;	  /* the turn's time */
 	uint64_t no_accept_until; /* descriptors are used up: asking again at once would spin */
 	int fd[LISTEN_MAX];
 	size_t sockets;
-	uint64_t turned_away;	  /* connections over the bound per address */
-	uint64_t evicted;	  /* clients closed because they did not read */
+	uint64_t turned_away;		/* connections over the bound per address */
+	uint64_t evicted;		/* clients closed because they did not read */
 	uint16_t busy[TCP_CLIENTS_MAX]; /* clients that something happens to: nobody else costs anything */
 	uint8_t scratch[2 + QUERY_MSG_MAX];
 	struct chunk_pool pool;

@@ -19,10 +19,10 @@ struct udp {
 	uint16_t reply_max; /* dnproxy.udp_size */
 	int fd[LISTEN_MAX];
 	size_t sockets;
-	struct net_datagram out[UDP_BATCH]; /* replies of this turn, in order: */
-	uint32_t out_socket[UDP_BATCH];
-	size_t outs, out_used;
 	uint64_t unsent; /* replies the kernel did not take */
+	size_t outs, out_used;
+	struct net_datagram out[UDP_BATCH]; /* replies of this turn, in order */
+	uint32_t out_socket[UDP_BATCH];
 	struct net_datagram in[UDP_BATCH];
 	uint8_t in_data[UDP_BATCH][QUERY_MSG_MAX];
 	uint8_t out_data[UDP_OUT_MAX];

@@ -317,7 +317,7 @@ query_open(struct query_table *t, const struct origin *origin, const uint8_t *ms
 	q = take_slot(t);
 	if (q == NULL)
 		return NULL;
-	memset(q, 0, offsetof(struct query, origin));
+	memset(q, 0, offsetof(struct query, opened_ms));
 	q->bucket = bucket;
 	q->msg = take_place(t, q, len);
 	memcpy(q->msg, msg, len);
@@ -377,7 +377,7 @@ static void
 bequeath(struct query_table *t, struct query *q)
 {
 	struct query *heir = &t->slot[q->twins.first];
-	const size_t from = offsetof(struct query, origin);
+	const size_t from = offsetof(struct query, opened_ms);
 
 	take_off(t, q);
 	give_place_back(t, q);

@@ -1,7 +1,6 @@
 # A cluster in network namespaces: four instances behind the kernel's load balancing, and one that fails.
 
 SCALING_TOOLS = $(B)/bench/responder $(B)/bench/stub
-SCALING_SRC   = $(wildcard tests/scaling/*.c)
 SCALING_ENV   = DNPROXY=$(abspath $<) BENCH_TOOLS=$(abspath $(B)/bench) PYTHONDONTWRITEBYTECODE=1
 
 $(B)/bench/stub: tests/scaling/stub.c
@@ -20,8 +19,5 @@ scaling: $(B)/dnproxy $(SCALING_TOOLS)
 	@$(SCALING_ENV) /usr/bin/python3 tests/scaling/simulate.py --json $(B)/scaling.json
 cache-split: $(B)/bench/cache_split
 	@$<
-
-LINT_SRC     += $(SCALING_SRC)
-lint-tidy: $(SCALING_SRC:%=tidy-%)
 
 .PHONY: scaling test-scaling cache-split

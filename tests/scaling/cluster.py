@@ -28,7 +28,7 @@ SERVICE, PORT, CONTAINER_PORT = "10.96.0.53", 53, 5353
 UPSTREAM_DELAY_MS = 20
 PROBE = ["kdig", "+timeout=1", "+retry=0", "@ADDRESS", "-p", str(CONTAINER_PORT), "probe.test"]
 
-EVENT = re.compile(r"\[(?P<when>[\d.]+)\s*\].*? src=\S+ dst=" + re.escape(SERVICE)
+EVENT = re.compile(r"\[(?P<when>[\d.]+)\s*\]\s+\[NEW\] (?P<over>\w+) .*? src=\S+ dst=" + re.escape(SERVICE)
                    + r" sport=(?P<port>\d+) dport=\d+ .*?src=10\.54\.(?P<instance>\d+)\.2 ")
 
 RULES = """
@@ -53,7 +53,7 @@ class Flows(threading.Thread):
 
     def __init__(self, node):
         super().__init__(daemon=True)
-        self._seen = {}  # port: [(when, instance)]
+        self._seen = {}  # (udp or tcp, port): [(when, instance)]
         with node.inside():
             self._process = subprocess.Popen(["conntrack", "-E", "-e", "NEW", "-o", "timestamp", "-b", "8000000"],
                                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -63,12 +63,13 @@ class Flows(threading.Thread):
     def run(self):
         for line in self._process.stdout:
             if found := EVENT.search(line):
-                self._seen.setdefault(int(found["port"]), []).append((float(found["when"]), int(found["instance"]) - 1))
+                flows = self._seen.setdefault((found["over"], int(found["port"])), [])
+                flows.append((float(found["when"]), int(found["instance"]) - 1))
 
-    def instance(self, port, when, new=False):
-        """Who has got what was sent from this port at that time.  new: it was the first of its flow, of which the
-        kernel told right behind; of others it had told before.  None: nobody knows."""
-        seen = list(self._seen.get(port, []))
+    def instance(self, over, port, when, new=False):
+        """Who has got what was sent over udp or tcp from this port at that time.  new: it was the first of its flow,
+        of which the kernel told right behind; of others it had told before.  None: nobody knows."""
+        seen = list(self._seen.get((over, port), []))
         behind = [to for began, to in seen if when - 0.01 <= began <= when + 1] if new else []
         before = [to for began, to in seen if began <= when]
         return behind[0] if behind else before[-1] if before else seen[0][1] if seen else None

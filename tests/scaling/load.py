@@ -9,7 +9,7 @@ TCP      connections that are kept, with 1.25 questions a second each; a new one
          come for 5 s
 
 It goes on until standard input ends, then waits for what is open.  Nothing is asked twice.  Prints a JSON line for
-each question: kind, client, port, sent (seconds since 1970), took (null: no answer) and result: a number for the
+each question: kind, client, port, opened and sent (seconds since 1970), took (null: no answer) and result: a number for the
 RCODE, "lost" when nothing came within 5 s, "refused" for an ICMP error, "closed" when the connection ended or could not
 be made.
 """
@@ -43,8 +43,10 @@ class Load:
     def at(self, when, what):
         heapq.heappush(self.due, (when, next(self.numbers), what))
 
-    def note(self, kind, client, port):
-        one = {"kind": kind, "client": client, "port": port, "sent": time.time(), "took": None, "result": None}
+    def note(self, kind, client, sock, opened=None):
+        """A question that is about to be sent.  opened: when this flow began, unless it may begin anew by itself."""
+        one = {"kind": kind, "client": client, "port": sock.getsockname()[1], "opened": opened, "sent": time.time(),
+               "took": None, "result": None}
         self.asked.append(one)
         return one
 
@@ -90,7 +92,7 @@ def udp_socket(address):
 def ask_fresh(load):
     sock = udp_socket(load.address)
     number = next(load.numbers) & 0xFFFF
-    one = load.note("fresh", 0, sock.getsockname()[1])
+    one = load.note("fresh", 0, sock, time.time())
 
     def end(result):
         if one["result"] is None:
@@ -121,7 +123,7 @@ class Lasting:
 
     def ask(self):
         number = next(self.load.numbers) & 0xFFFF
-        one = self.load.note("lasting", self.client, self.sock.getsockname()[1])
+        one = self.load.note("lasting", self.client, self.sock)
         self.open[number] = one
         try:
             self.sock.send(query(f"l{number}-{time.monotonic_ns()}.test", number))
@@ -151,11 +153,12 @@ class Stream:
 
     def __init__(self, load, client):
         self.load, self.client = load, client
-        self.sock, self.open, self.inbox, self.outbox = None, {}, b"", b""
+        self.sock, self.opened, self.open, self.inbox, self.outbox = None, None, {}, b"", b""
 
     def connect(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sock.setblocking(False)
+        self.opened = time.time()
         self.sock.connect_ex((self.load.address, 53))
         self.inbox = self.outbox = b""
         self.load.selector.register(self.sock, selectors.EVENT_WRITE, self.write)
@@ -163,7 +166,7 @@ class Stream:
     def ask(self):
         if not self.sock:
             self.connect()
-        one = self.load.note("tcp", self.client, self.sock.getsockname()[1])
+        one = self.load.note("tcp", self.client, self.sock, self.opened)
         number = next(self.load.numbers) & 0xFFFF
         message = query(f"t{number}-{time.monotonic_ns()}.test", number)
         self.open[number] = one

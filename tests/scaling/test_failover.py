@@ -12,6 +12,7 @@ from cluster import PROBE
 from traffic import Traffic
 
 DEAD = 0
+LATE = 1.0  # what a busy machine may do in the wrong order
 
 
 def bad(asked):
@@ -22,7 +23,7 @@ def instances(asked):
     return collections.Counter(one.instance for one in asked)
 
 
-def go_on(seconds=1.2):
+def go_on(seconds=1.5):
     """Lets the clients ask for a while."""
     time.sleep(seconds)
     return time.time()
@@ -32,7 +33,7 @@ def lost_by_the_dead_only(asked):
     """What has got no answer was given to the dead instance, where that is known; and that was something."""
     assert bad(asked), "nothing was lost: what is this test good for?"
     # The C library does not tell its ports.
-    assert set(instances(one for one in bad(asked) if one.kind != "stub")) == {DEAD}
+    assert not [one for one in bad(asked) if one.kind != "stub" and one.instance != DEAD]
 
 
 def all_share(asked):
@@ -78,9 +79,9 @@ def test_an_instance_that_ends_behind_its_removal_loses_lasting_flows_alone(clus
         forgotten = time.time()
         go_on()
     assert DEAD in instances(traffic.of("lasting", removed - 0.5, removed))
-    assert not bad(traffic.of(until=removed - 0.1)), bad(traffic.of(until=removed - 0.1))
+    assert not bad(traffic.of(until=removed - LATE)), bad(traffic.of(until=removed - LATE))
     assert not bad(traffic.of(since=forgotten)), bad(traffic.of(since=forgotten))
-    between = traffic.of(since=removed - 0.1, until=forgotten)
+    between = traffic.of(since=removed - LATE, until=forgotten)
     assert instances(bad(one for one in between if one.kind == "lasting")).keys() == {DEAD}
     # A connection may end while a question is on its way: over TCP that is the client's to ask again.
     assert {(one.instance, one.result) for one in bad(traffic.of("tcp"))} <= {(DEAD, "closed")}
@@ -93,15 +94,16 @@ def test_what_is_on_its_way_when_connection_tracking_forgets_is_lost_and_nothing
     """As before Kubernetes 1.32: the answer comes from an address that the client has never asked."""
     with Traffic(cluster) as traffic:
         go_on()
+        removed = time.time()
         cluster.take_out(DEAD)
-        removed = go_on()
+        forgotten = time.time()
+        go_on()
         cluster.end(DEAD)
         go_on()
-    usual = 0.2  # an answer takes 20 ms, and longer on a busy machine
     lost = [one for one in bad(traffic.asked) if one.kind != "tcp"]
-    assert all(one.sent > removed - 1.2 - usual and one.sent < removed - 0.5 for one in lost), lost
+    assert all(removed - LATE <= one.sent <= forgotten for one in lost), lost
     assert instances(one for one in lost if one.kind != "stub").keys() <= {DEAD}
-    assert not bad(traffic.of("fresh", since=removed)) and not bad(traffic.of("stub", since=removed))
+    assert not bad(traffic.of("stub"))
 
 
 def test_an_instance_that_ends_before_its_removal_loses_what_comes_between(cluster):
@@ -113,7 +115,7 @@ def test_an_instance_that_ends_before_its_removal_loses_what_comes_between(clust
         removed = time.time()
         go_on()
     lost_by_the_dead_only(traffic.asked)
-    assert not bad(traffic.of(until=ended - 0.1)), bad(traffic.of(until=ended - 0.1))
+    assert not bad(traffic.of(until=ended - LATE)), bad(traffic.of(until=ended - LATE))
     assert not bad(traffic.of(since=removed)), bad(traffic.of(since=removed))
 
 

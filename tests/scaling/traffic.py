@@ -55,8 +55,9 @@ class Traffic:
         load, stub = (process.communicate()[0] for process in self._processes)
         flows = self.cluster.flows
         for one in map(json.loads, load.splitlines()):
-            self.asked.append(Asked(one["kind"], one["client"], one["sent"], one["took"], one["result"],
-                                    flows.instance(one["port"], one["sent"], one["kind"] == "fresh")))
+            over = "tcp" if one["kind"] == "tcp" else "udp"
+            flow = flows.instance(over, one["port"], one["opened"] or one["sent"], new=bool(one["opened"]))
+            self.asked.append(Asked(one["kind"], one["client"], one["sent"], one["took"], one["result"], flow))
         for client, began, took, result in map(str.split, stub.splitlines()):
             self.asked.append(Asked("stub", int(client), float(began), float(took), 0 if result == "ok" else "failed"))
         self.asked.sort(key=lambda one: one.sent)

@@ -18,7 +18,7 @@ CONTAINER='buildah podman runc netavark mmdebstrap'
 CHART='nodejs unzip yamllint'
 OPENWRT='busybox-static'
 DEBIAN='lintian systemd'
-SCALING='ipvsadm'
+SCALING='conntrack'
 SERVICES='unbound nsd dnsdist nginx stubby smartdns kresd kres-cache-gc'
 POLICY=/usr/sbin/policy-rc.d
 

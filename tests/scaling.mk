@@ -13,7 +13,7 @@ $(B)/bench/cache_split: tests/scaling/cache_split.c src/cache.c src/dns.c src/te
 
 # What is lost, and in what order things have to happen; seconds.
 test-scaling: $(B)/dnproxy $(SCALING_TOOLS)
-	$(SCALING_ENV) $(PYTEST) -n 7 tests/scaling
+	$(SCALING_ENV) $(PYTEST) -n 8 tests/scaling
 # How long failures are felt, with the waiting times of Kubernetes; four minutes.
 scaling: $(B)/dnproxy $(SCALING_TOOLS)
 	@$(SCALING_ENV) /usr/bin/python3 tests/scaling/simulate.py --json $(B)/scaling.json

@@ -26,7 +26,6 @@ from patience import PROGRAM
 BENCH = Path(os.environ.get("BENCH_TOOLS", Path(PROGRAM).parent / "bench"))
 SERVICE, PORT, CONTAINER_PORT = "10.96.0.53", 53, 5353
 UPSTREAM_DELAY_MS = 20
-PROBE = ["kdig", "+timeout=1", "+retry=0", "@ADDRESS", "-p", str(CONTAINER_PORT), "probe.test"]
 
 EVENT = re.compile(r"\[(?P<when>[\d.]+)\s*\]\s+\[NEW\] (?P<over>\w+) .*? src=\S+ dst=" + re.escape(SERVICE)
                    + r" sport=(?P<port>\d+) dport=\d+ .*?src=10\.54\.(?P<instance>\d+)\.2 ")
@@ -111,8 +110,7 @@ class Cluster:
             self.stage.end()
         finally:
             self.flows.close()
-            self.responder.terminate()
-            self.responder.wait()
+            self.lose_upstream()
             self.responder.stdout.close()
             for each in [*self.cables, self.clients, self.node, self.upstream, *self.instances]:
                 each.close()
@@ -198,15 +196,18 @@ class Cluster:
         """Its machine is gone: nothing comes back, not even an error."""
         self.node.ip(f"link set net{n + 1} down", f"route add blackhole {self.instances[n].address}/32")
 
+    def lose_upstream(self):
+        self.responder.terminate()
+        self.responder.wait()
+
     def start_again(self, n):
         self.programs[n] = self._start(n)
 
-    def probe(self, n, *command, timeout=1.0):
-        """Whether a probe, as the kubelet runs it inside the container, succeeds."""
-        command = [word.replace("ADDRESS", self.instances[n].address) for word in command]
+    def probe(self, n, asks="ready", timeout=5.0):
+        """Whether a probe, as the kubelet runs it inside the container, succeeds.  asks: live or ready."""
         with self.instances[n].inside():
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                       cwd=self.programs[n].directory)
+            process = subprocess.Popen([PROGRAM, "health", f"--{asks}", "-c", self.programs[n].file],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             return process.wait(timeout) == 0
         except subprocess.TimeoutExpired:

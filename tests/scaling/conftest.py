@@ -26,7 +26,13 @@ def tools(needs):
 
 
 @pytest.fixture
-def cluster(ca, leaf, tmp_path_factory):
+def new_cluster(ca, leaf, tmp_path_factory):
+    """new_cluster(section__key=value) is a Cluster, to be entered."""
+    return lambda **settings: Cluster(faults.e2e.Stage(ca, leaf, tmp_path_factory), **settings)
+
+
+@pytest.fixture
+def cluster(new_cluster):
     """Four instances at work behind one address."""
-    with Cluster(faults.e2e.Stage(ca, leaf, tmp_path_factory)) as made:
+    with new_cluster() as made:
         yield made

@@ -8,8 +8,10 @@ tests do at once what it does then.
 import collections
 import time
 
-from cluster import PROBE
+import client
+from cluster import CONTAINER_PORT
 from traffic import Traffic
+from wire import NOERROR, SERVFAIL, query
 
 DEAD = 0
 LATE = 1.0  # what a busy machine may do in the wrong order
@@ -123,7 +125,8 @@ def test_a_frozen_instance_is_found_by_its_probe_and_by_nothing_else(cluster):
     with Traffic(cluster) as traffic:
         go_on()
         cluster.freeze(DEAD)
-        assert [cluster.probe(n, *PROBE) for n in range(4)] == [False, True, True, True]
+        for asks in "live", "ready":
+            assert [cluster.probe(n, asks) for n in range(4)] == [False, True, True, True]
         cluster.take_out(DEAD)
         removed = time.time()
         go_on()
@@ -151,3 +154,24 @@ def test_a_lasting_flow_stays_with_the_dead_until_connection_tracking_forgets_it
     assert instances(bad(fresh)).keys() <= {DEAD}  # ... so does a port that is taken again too early
     assert len(bad(fresh)) < 0.1 * len(fresh)
     assert not bad(traffic.of(since=forgotten)), bad(traffic.of(since=forgotten))
+
+
+def test_without_its_upstream_no_instance_is_ready_but_each_answers_what_it_has(new_cluster):
+    """So a readiness probe takes all of them out at once, and what they know with them."""
+    with new_cluster(cache__size=512) as cluster, cluster.clients.inside():
+        clients = [client.Udp((host.address, CONTAINER_PORT)) for host in cluster.instances]
+
+        def ask_all(name):
+            for each in clients:
+                each.send(query(name))
+            return [each.receive().rcode for each in clients]
+
+        assert ask_all("kept.test.") == [NOERROR] * 4
+        assert all(cluster.probe(n, "ready") for n in range(4))
+        cluster.lose_upstream()
+        assert ask_all("new.test.") == [SERVFAIL] * 4
+        assert not any(cluster.probe(n, "ready") for n in range(4))
+        assert all(cluster.probe(n, "live") for n in range(4))
+        assert ask_all("kept.test.") == [NOERROR] * 4
+        for each in clients:
+            each.close()

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* What it costs that each replica has a cache of its own: the share of hits, with the real cache and a clock that is made
+ * up, when so many questions a second go to one of so many replicas by chance.
+ *
+ *	cache_split [QUESTIONS_A_SECOND [NAMES [CACHE_SIZE]]]
+ *
+ * Names by Zipf's law, exponent 1.  Answers live 60 s (a quarter of the names), 300 s (half) or 3600 s; most have 50 to
+ * 110 octets, a quarter up to 500.  Ten minutes, of which the second five count.  Nothing is prefetched or stale. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache.h"
+
+#define SECONDS 600u
+#define REPLICAS_MAX 16u
+
+static uint32_t names = 300000, rate = 5000;
+static double *sums; /* of the weights up to each name */
+static uint64_t seed;
+static struct cache caches[REPLICAS_MAX];
+
+static uint32_t
+chance(void)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 32);
+}
+
+/* A number's own dice. */
+static uint32_t
+scatter(uint32_t x)
+{
+	x = (x ^ x >> 16) * 0x7feb352du;
+	x = (x ^ x >> 15) * 0x846ca68bu;
+	return x ^ x >> 16;
+}
+
+static void
+make_names(void)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < names; i++) {
+		sum += 1.0 / (i + 1);
+		sums[i] = sum;
+	}
+}
+
+static uint32_t
+next_name(void)
+{
+	double at = chance() / 4294967296.0 * sums[names - 1];
+	uint32_t low = 0, high = names - 1;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (sums[middle] < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static uint32_t
+time_to_live(uint32_t name)
+{
+	static const uint32_t usual[4] = {60, 300, 300, 3600};
+
+	return usual[scatter(name) >> 30];
+}
+
+/* The name's answer: its question, and one record that makes it as long as it is. */
+static size_t
+make_answer(uint8_t *msg, uint32_t name)
+{
+	uint32_t dice = scatter(name);
+	size_t len = 50 + (dice & 63) + ((dice >> 8 & 3) == 0 ? (dice >> 16) % 390 : 0), at = DNS_HEADER;
+
+	memset(msg, 0, len);
+	dns_set_flags(msg, DNS_QR | DNS_RD | DNS_RA);
+	put16(msg + 4, 1);
+	put16(msg + 6, 1);
+	msg[at++] = 8;
+	for (int i = 28; i >= 0; i -= 4)
+		msg[at++] = (uint8_t)('a' + (name >> i & 15));
+	at++;
+	put16(msg + at, 16);
+	put16(msg + at + 2, 1);
+	at += 4;
+	put16(msg + at, 0xc00c);
+	put16(msg + at + 2, 16);
+	put16(msg + at + 4, 1);
+	put32(msg + at + 6, time_to_live(name));
+	put16(msg + at + 10, (uint16_t)(len - at - 12));
+	return len;
+}
+
+static bool
+ask(struct cache *cache, uint32_t name, uint32_t now)
+{
+	static uint8_t msg[DNS_MESSAGE_MAX], out[DNS_MESSAGE_MAX];
+	struct cache_offer offer = {.msg = msg, .ede = -1};
+	struct dns_question q;
+	struct cache_key key;
+	struct cache_hit hit;
+
+	offer.len = make_answer(msg, name);
+	if (dns_read_question(msg, offer.len, &q) == -1)
+		abort();
+	cache_key(&key, msg, &q, 0);
+	if (cache_get(cache, &key, out, &hit, now) != 0)
+		return true;
+	if (!cache_put(cache, &key, &offer, now))
+		abort();
+	return false;
+}
+
+/* The share of hits, with so many replicas that have so many octets each. */
+static double
+run(unsigned replicas, size_t size)
+{
+	static const struct cache_rules rules = {.max_ttl = 86400};
+	static const uint32_t key[2] = {1, 2};
+	uint32_t hits = 0, counted = 0;
+	uint8_t *block = aligned_alloc(64, replicas * size);
+
+	if (block == NULL)
+		abort();
+	memset(block, 0, replicas * size);
+	for (unsigned i = 0; i < replicas; i++)
+		cache_init(&caches[i], block + i * size, size, &rules, key);
+	seed = 7;
+	for (uint32_t i = 0; i < rate * SECONDS; i++) {
+		uint32_t now = 1 + i / rate;
+		bool hit = ask(&caches[chance() % replicas], next_name(), now);
+
+		hits += now > SECONDS / 2 && hit;
+		counted += now > SECONDS / 2;
+	}
+	free(block);
+	return (double)hits / counted;
+}
+
+int
+main(int argc, char **argv)
+{
+	uint32_t sizes[] = {512, 4096, 32768};
+	unsigned s = 0;
+
+	if (argc > 1)
+		rate = (uint32_t)strtoul(argv[1], NULL, 10);
+	if (argc > 2)
+		names = (uint32_t)strtoul(argv[2], NULL, 10);
+	if (argc > 3) {
+		s = 2;
+		sizes[s] = (uint32_t)strtoul(argv[3], NULL, 10);
+	}
+	sums = calloc(names, sizeof(*sums));
+	if (sums == NULL)
+		return 1;
+	make_names();
+	printf("%u questions a second for %u names; %% of hits, and questions upstream a second\n", rate,
+	       names);
+	printf("cache.size  replicas: 1           2           4           8          16\n");
+	for (; s < 3; s++) {
+		printf("%10u", sizes[s]);
+		for (unsigned replicas = 1; replicas <= REPLICAS_MAX; replicas *= 2) {
+			double share = run(replicas, (size_t)sizes[s] << 10);
+
+			printf("  %4.1f %5.0f", 100 * share, rate * (1 - share));
+			fflush(stdout);
+		}
+		printf("\n");
+	}
+	return 0;
+}

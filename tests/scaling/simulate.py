@@ -44,7 +44,7 @@ class Probes:
         self.period, self.timeout, self.failures = period, timeout, failures
 
 
-CHART = {"ready": Probes(5, 5, 3), "live": Probes(10, 3, 3)}
+CHART = {"ready": Probes(5, 4, 3), "live": Probes(10, 3, 3)}
 QUICK = {"ready": Probes(2, 1, 2), "live": Probes(2, 1, 4)}
 
 
@@ -199,7 +199,7 @@ def frozen_quick(cluster):
 
 
 def unplugged(cluster):
-    """The machine is gone.  Kubernetes waits for 40 s, 50 s since 1.32; here 10 s."""
+    """The machine is gone.  Kubernetes waits for 40 s, newer versions for 50 s; here 10 s."""
     failed = time.time()
     cluster.unplug(VICTIM)
     time.sleep(10)

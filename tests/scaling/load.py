@@ -9,9 +9,9 @@ TCP      connections that are kept, with 1.25 questions a second each; a new one
          come for 5 s
 
 It goes on until standard input ends, then waits for what is open.  Nothing is asked twice.  Prints a JSON line for
-each question: kind, client, port, opened and sent (seconds since 1970), took (null: no answer) and result: a number for the
-RCODE, "lost" when nothing came within 5 s, "refused" for an ICMP error, "closed" when the connection ended or could not
-be made.
+each question: kind, client, port, opened and sent (seconds since 1970), took (null: no answer) and result: a number
+for the RCODE, "lost" when nothing came within 5 s, "refused" for an ICMP error, "closed" when the connection ended or
+could not be made.
 """
 
 import heapq

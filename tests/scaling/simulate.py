@@ -243,7 +243,7 @@ def judge(traffic, failed, out):
 
 def run(scenario, stage):
     with Cluster(stage) as cluster:
-        with Traffic(cluster) as traffic:
+        with Traffic(cluster, fresh=100, stubs=12) as traffic:
             time.sleep(3)
             failed, out = scenario(cluster)
         return judge(traffic, failed, out)

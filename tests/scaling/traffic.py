@@ -32,7 +32,7 @@ class Asked:
 class Traffic:
     """Clients that ask while its block lasts; .asked is complete behind it."""
 
-    def __init__(self, cluster, fresh=100, lasting=40, tcp=40, stubs=12):
+    def __init__(self, cluster, fresh=60, lasting=40, tcp=40, stubs=6):
         self.cluster, self.asked = cluster, []
         load = [sys.executable, Path(__file__).with_name("load.py"), SERVICE, fresh, lasting, tcp]
         stub = [BENCH / "stub", SERVICE, stubs, 100]

@@ -34,7 +34,7 @@ def test_a_port_that_kubernetes_sets_is_passed_over():
 def test_help_names_every_option_and_key(run):
     done = run("--help")
     assert (done.returncode, done.stderr) == (OK, "")
-    for word in ("-c", "--check", "--help", "--version", "probe", "--json", "--idle", "--name",
+    for word in ("-c", "--check", "--help", "--version", "probe", "--json", "--idle", "--name", "health", "--live",
                  "dnproxy.host", "dnproxy.port", "dnproxy.allow",
                  "upstream.ip", "upstream.port", "upstream.hostname", "tls.trust_anchors", "log.level",
                  "log.queries", "dnproxy.upstream_policy", "upstream.pins", "upstream.keep_warm", "tls.clock"):

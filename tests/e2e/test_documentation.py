@@ -219,6 +219,18 @@ def test_what_a_probe_tells_is_in_the_documents():
     assert until in run("--help") and until in README and until in part
 
 
+def test_times_of_health_and_the_end_are_those_of_the_program():
+    c = constants()
+    for text in (section("Under supervision"), MAN.split(".Sh HEALTH")[1].split(".Sh ENV")[0]):
+        told = " ".join(text.split())
+        assert f"within the last {seconds(c['READY_MS'])}" in told and "at most once a second" in told
+        assert float(re.search(r"within (\d\.\d) s", told)[1]) * 1000 >= c["HEALTH_MS"] + 2 * c["HEALTH_AGAIN_MS"]
+    assert c["QUERY_JOIN_MS"] == 1000
+    assert f"up to {seconds(c['SERVE_END_MS'])} while" in README
+    assert f"in the next {seconds(c['SERVE_END_MS'])} is" in MAN
+    assert "--timeout=3s" in README and c["HEALTH_MS"] < 3000
+
+
 def test_every_file_of_the_readme_is_accepted(tmp_path):
     files = re.findall(r"```yaml\n(.*?)```", README, re.S)
     assert len(files) >= 2

@@ -138,26 +138,47 @@ def test_it_does_not_wait_for_what_nobody_waits_for(unkind, dnproxy):
     program = dnproxy(server)
     program_under_test.run("health", "-c", str(program.file), cwd=program.directory)
     assert server.queries
-    assert program.stop()[1] < LAST / 2 * SLOW
+    with program.tcp() as client:
+        began = time.monotonic()
+        program.process.send_signal(signal.SIGTERM)
+        assert client.closed_by_server()
+        assert time.monotonic() - began < LAST * 0.9
+
+
+def best(trial):
+    """The least time that three trials take, in a machine that has other things to do."""
+    return min(trial() for _ in range(3))
 
 
 def test_a_second_signal_ends_it_at_once(kept):
-    program, server, _ = kept()
-    with Udp(program.address) as one:
-        one.send(query(id=1))
-        server.wait_queries(1)
-        began = tell(program)
-        program.process.send_signal(signal.SIGTERM)
-        assert ended(program, began, END) < LAST * 0.9
-        assert one.receive().rcode == SERVFAIL
+    def trial():
+        program, server, _ = kept()
+        with Udp(program.address) as one:
+            one.send(query(id=1))
+            server.wait_queries(1)
+            began = tell(program)
+            program.process.send_signal(signal.SIGTERM)
+            assert one.receive().rcode == SERVFAIL
+            return time.monotonic() - began
+
+    assert best(trial) < LAST * 0.9
 
 
-def test_an_idle_one_ends_at_once(polite):
+def test_an_idle_one_ends_at_once(unkind, dnproxy):
     """With a connection to its upstream and one of a client."""
-    program, _ = polite
-    with program.tcp() as client:
-        assert client.ask(query()).answers
-        assert program.stop()[1] < 0.1 * SLOW
+
+    def trial():
+        program = dnproxy(unkind())
+        with program.tcp() as client:
+            assert client.ask(query()).answers
+            began = time.monotonic()
+            program.process.send_signal(signal.SIGTERM)
+            assert client.closed_by_server()
+            took = time.monotonic() - began
+        assert program.stop()[0] == 0
+        return took
+
+    assert best(trial) < 0.1
 
 
 # ---- With workers -----------------------------------------------------------------------------------
@@ -187,15 +208,18 @@ def test_workers_pass_on_what_is_answered_in_time(kept, everybody):
 
 
 def test_a_second_signal_ends_workers_at_once(kept):
-    program, server, _ = kept(dnproxy__workers=2)
-    crew = workers_of(program)
-    with Udp(program.address) as one:
-        one.send(query())
-        server.wait_queries(1)
-        began = tell(program)
-        program.process.send_signal(signal.SIGTERM)
-        assert ended(program, began, END) < LAST * 0.9
-    assert until(lambda: all(gone(pid) for pid in crew))
+    def trial():
+        program, server, _ = kept(dnproxy__workers=2)
+        crew = workers_of(program)
+        with Udp(program.address) as one:
+            one.send(query())
+            server.wait_queries(1)
+            began = tell(program)
+            program.process.send_signal(signal.SIGTERM)
+            assert until(lambda: all(gone(pid) for pid in crew))
+            return time.monotonic() - began
+
+    assert best(trial) < LAST * 0.9
 
 
 # ---- Word to whoever started it ---------------------------------------------------------------------
@@ -272,11 +296,10 @@ def test_nobody_wants_to_know(unkind, dnproxy):
 # ---- In a container ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_as_process_1_it_collects_whoever_is_left_to_it_and_ends_when_told(stage, unkind, needs, tmp_path, workers):
+def test_as_process_1_it_collects_whoever_is_left_to_it_and_ends_when_told(stage, unkind, needs, tmp_path):
+    """With workers: see test_workers."""
     file = tmp_path / "dnproxy.yml"
-    file.write_text(yaml.safe_dump(stage.settings(unkind(), dnproxy__workers=workers)))
-    crew = workers if workers > 1 else 0
+    file.write_text(yaml.safe_dump(stage.settings(unkind())))
     outer = subprocess.Popen([needs("unshare"), "--user", "--map-root-user", "--pid", "--fork", "--kill-child",
                               PROGRAM, "-c", str(file)], stderr=subprocess.PIPE, cwd=tmp_path)
     try:
@@ -285,14 +308,12 @@ def test_as_process_1_it_collects_whoever_is_left_to_it_and_ends_when_told(stage
             if b"asking" in line:
                 break
         (first,) = children(outer.pid)
-        assert until(lambda: len(children(first)) == crew)
-        ours = children(first)
         enter = [needs("nsenter"), "-t", str(first), "--user", "--preserve-credentials", "--pid", "sh", "-c"]
         subprocess.run([*enter, "(sleep 300 & sleep 300 &)"], check=True)
-        assert until(lambda: len(children(first)) == crew + 2)
-        for orphan in set(children(first)) - set(ours):
+        assert until(lambda: len(children(first)) == 2)
+        for orphan in children(first):
             os.kill(orphan, signal.SIGKILL)
-        assert until(lambda: children(first) == ours), "a zombie is left"
+        assert until(lambda: not children(first)), "a zombie is left"
         began = time.monotonic()
         # From inside, where process 1 has no default actions; whoever sends it may end with its namespace.
         subprocess.run([*enter, "kill -TERM 1"], check=False)
@@ -369,7 +390,7 @@ def test_it_needs_no_file_but_itself_where_the_environment_says_all(unkind, need
         assert until(lambda: "asking" in root.log.read_text())
         assert root.run("health", "--live", env=env).returncode == 0
         assert root.run("health", env=env).returncode == 1
-        assert "not trusted" in root.log.read_text() or "certificate" in root.log.read_text()
+        assert "certificate is not signed by a trust anchor" in root.log.read_text()
     finally:
         stop(process)
     assert server.connections and [p.name for p in Path(root.directory).iterdir()] == ["dnproxy"]

@@ -598,7 +598,8 @@ print_section(struct out *o, const struct key *first, const struct config *c)
 		const void *base = first->each ? (const void *)&c->upstream[u] : (const void *)c;
 		const char *begin = first->each ? "  - " : "  ";
 
-		for (k = first; k < keys + KEYS && strncmp(k->name, first->name, len + 1) == 0; k++) {
+		for (k = first;
+		     k < keys + KEYS && section_len(k) == len && memcmp(k->name, first->name, len) == 0; k++) {
 			print_key(o, k, base, begin);
 			begin = first->each ? "    " : "  ";
 		}

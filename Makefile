@@ -31,7 +31,9 @@ LTO      = -flto -ffat-lto-objects
 MACHINE := $(shell $(CC) -dumpmachine)
 # Our own code has no floating point: where the compiler can be told so, it is.
 NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(MACHINE)),-mgeneral-regs-only)
-CFLAGS   = $(OPT:-Os=-Oz) $(LTO) -g -fno-pie -fno-jump-tables -fno-tree-switch-conversion $(NO_FLOAT)
+# Tails that are alike the compiler finds better in the code it has made than before.
+CFLAGS   = $(OPT:-Os=-Oz) $(LTO) -g -fno-pie -fno-jump-tables -fno-tree-switch-conversion -fno-tree-tail-merge \
+	   $(NO_FLOAT)
 # The small "page" keeps the linker from filling the file up to the next 4,096 octets.
 LDFLAGS  = -static -no-pie -flto-partition=one -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
 	   -Wl,-z,noseparate-code,-z,norelro,-z,common-page-size=32

@@ -3,6 +3,7 @@
 #   make deps         installs what building and testing need (Debian)
 #   make              builds build/dnproxy, one static program
 #   make demo         shows it at work against a local DNS-over-TLS resolver
+#   make CROSS=mips builds build/cross/mips/dnproxy, the program for another machine (cross.mk)
 #   make run          starts it on 127.0.0.1:5353 with the default upstream
 #   make test         all tests; also test-unit, test-san, test-faults, test-e2e, test-valgrind, test-repro
 #   make lint size fuzz sim bench cache-hits cache-model install clean
@@ -19,6 +20,8 @@ HOSTCC   = cc
 AR       = gcc-ar
 STRIP    = strip
 B        = build
+# What the builds for all machines share: sources of others, and the trust anchors.
+SHARED  := $(B)
 PREFIX   = /usr/local
 DESTDIR  =
 
@@ -28,7 +31,11 @@ OPT      = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tabl
 	   -fno-move-loop-invariants -fno-tree-loop-im $(if $(filter x86_64-%,$(MACHINE)),-malign-data=abi)
 # The program is compiled as a whole, BearSSL with it: 4 kB less.  Objects hold plain code as well, for the tests.
 LTO      = -flto -ffat-lto-objects
+ifdef CROSS
+include cross.mk
+else
 MACHINE := $(shell $(CC) -dumpmachine)
+endif
 # Our own code has no floating point: where the compiler can be told so, it is.
 NO_FLOAT = $(if $(filter x86_64-% aarch64-%,$(MACHINE)),-mgeneral-regs-only)
 # Tails that are alike the compiler finds better in the code it has made than before.
@@ -36,7 +43,7 @@ CFLAGS   = $(OPT:-Os=-Oz) $(LTO) -g -fno-pie -fno-jump-tables -fno-tree-switch-c
 	   $(NO_FLOAT)
 # The small "page" keeps the linker from filling the file up to the next 4,096 octets.
 LDFLAGS  = -static -no-pie -flto-partition=one -Wl,--gc-sections -Wl,-O2 -Wl,--build-id=none \
-	   -Wl,-z,noseparate-code,-z,norelro,-z,common-page-size=32
+	   -Wl,-z,noseparate-code,-z,norelro,-z,common-page-size=32 $(CROSS_LDFLAGS)
 CPPFLAGS = -D_GNU_SOURCE -Iinclude -isystem $(BEARSSL_DIR)/inc -ffile-prefix-map=$(CURDIR)/=
 ALL_CFLAGS = -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS)
 
@@ -71,11 +78,11 @@ $(B)/dnproxy: $(B)/dnproxy.unstripped
 $(B)/dnproxy.unstripped: $(OBJ) $(BEARSSL_LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(BEARSSL_LIB)
 
-$(B)/%.o: src/%.c Makefile $(BEARSSL_DIR)/inc/bearssl.h
+$(B)/%.o: src/%.c Makefile $(BEARSSL_DIR)/inc/bearssl.h $(MUSL_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/anchors.o: $(B)/anchors.c
+$(B)/anchors.o: $(SHARED)/anchors.c $(MUSL_LIB)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 BUILD_DATE := $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)

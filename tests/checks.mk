@@ -41,7 +41,7 @@ $(S)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 $(F)/%.o: src/%.c $(BEARSSL_DIR)/inc/bearssl.h
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
-$(T)/anchors.o $(S)/anchors.o $(F)/anchors.o: $(B)/anchors.c
+$(T)/anchors.o $(S)/anchors.o $(F)/anchors.o: $(SHARED)/anchors.c
 	@mkdir -p $(@D)
 	$(TEST_CC) $(TEST_FLAGS) -c -o $@ $<
 $(T)/main.o $(S)/main.o: CPPFLAGS += $(MAIN_DEFS)
@@ -85,7 +85,7 @@ HOURS     ?= 24
 sim: $(T)/test_sim.t
 	DNPROXY_SIM_HOURS=$(HOURS) $(if $(SEED),DNPROXY_SIM_SEED=$(SEED)) $<
 test-repro: $(B)/dnproxy
-	$(PROVE) tests/repro.sh :: $(B)/dnproxy $(wildcard $(B)/$(BEARSSL_TAR))
+	$(PROVE) tests/repro.sh :: $(B)/dnproxy $(wildcard $(SHARED)/$(BEARSSL_TAR))
 
 # Some tests stand between the program and its clock, which takes the dynamic one.
 E2E = DNPROXY=$(abspath $<) DNPROXY_DYNAMIC=$(abspath $(T)/dnproxy) $(PYTEST)

@@ -11,6 +11,7 @@ import yaml
 from chart import PROGRAM, container, of_kind, pod, run, settings, workload
 
 POD_IPS = "10.244.1.7,fd00:10:244::7"  # what the kubelet puts in place of $(POD_IPS)
+LOOPBACK = ["127.0.0.0/8", "::1/128"]  # where the probes come from
 SETTINGS = "/etc/dnproxy/dnproxy.yml"
 ANCHORS = "/etc/dnproxy/trust-anchors.pem"
 
@@ -156,6 +157,8 @@ def _wanted(objects, values):
     wanted = {(section, key): value for section, keys in values["config"].items() if section != "upstream"
               for key, value in keys.items()}
     del wanted["dnproxy", "host"]
+    allowed = _list(wanted["dnproxy", "allow"])
+    wanted["dnproxy", "allow"] = LOOPBACK + [prefix for prefix in allowed if prefix not in LOOPBACK]
     if values["trustAnchors"]:
         wanted["tls", "trust_anchors"] = ANCHORS
     if values["nodeLocal"]["enabled"]:

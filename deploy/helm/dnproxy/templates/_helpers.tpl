@@ -86,10 +86,12 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* dnproxy.yml: no key without a value, for the program reads no {} and wants its defaults left out. */}}
+{{/* dnproxy.yml.  The probes ask from loopback, whoever else may ask.  No section without keys: the program reads no {}. */}}
 {{- define "dnproxy.config" -}}
 {{- $tree := deepCopy .Values.config -}}
 {{- $_ := set $tree.dnproxy "port" (include "dnproxy.port" . | int) -}}
+{{- $allow := kindIs "string" $tree.dnproxy.allow | ternary (list $tree.dnproxy.allow) $tree.dnproxy.allow -}}
+{{- $_ := set $tree.dnproxy "allow" (concat (list "127.0.0.0/8" "::1/128") (default list $allow) | uniq) -}}
 {{- if not $tree.dnproxy.host -}}{{- $_ := unset $tree.dnproxy "host" -}}{{- end -}}
 {{- if .Values.trustAnchors -}}
 {{- $tls := default (dict) $tree.tls -}}

@@ -16,6 +16,8 @@ CROSS='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-arm-linux-gnueabi gcc-m
 	gcc-riscv64-linux-gnu gcc-i686-linux-gnu qemu-user-static'
 CONTAINER='buildah podman runc netavark mmdebstrap'
 CHART='nodejs unzip yamllint'
+# Debian has npm in a package of its own; where nodejs comes from others, npm often is part of it.
+command -v npm >/dev/null || CHART="$CHART npm"
 OPENWRT='busybox-static'
 DEBIAN='lintian systemd'
 SCALING='conntrack'

@@ -49,22 +49,22 @@ def run(command, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **kwargs)
 
 
-def helm(*args):
-    """What helm prints; Refused with what it says on standard error."""
+def helm(*args, values=None):
+    """What helm prints; Refused with what it says on standard error.  values: a tree of further ones."""
+    if values is not None:
+        args = (*args, "--values", "-")
     with tempfile.TemporaryDirectory() as home:
         places = {f"HELM_{what}_HOME": f"{home}/{what}" for what in ("CACHE", "CONFIG", "DATA")}
         env = {"PATH": os.environ["PATH"], "HOME": home, "KUBECONFIG": "/dev/null", **places}
-        done = run([TOOLS / "helm", *map(str, args)], env=env)
+        done = run([TOOLS / "helm", *map(str, args)], env=env, input=json.dumps(values or {}))
     if done.returncode != 0:
         raise Refused(done.stdout + done.stderr)
     return done.stdout
 
 
-def arguments(case=None, values=None, chart=CHART):
-    """(chart, options) for helm: values of a case of the matrix, then a tree of further ones."""
+def arguments(case=None, chart=CHART):
+    """The chart, and the values of a case of the matrix, for helm."""
     given = ["--values", str(case_file(case))] if case else []
-    if values is not None:
-        given += ["--set-json", json.dumps(values)]
     if case == "old-cluster":
         given += ["--kube-version", "1.26.0"]
     return [str(chart), *given]
@@ -72,7 +72,7 @@ def arguments(case=None, values=None, chart=CHART):
 
 def template(case=None, values=None, chart=CHART, release=RELEASE, more=()):
     """The objects that helm renders."""
-    text = helm("template", release, *arguments(case, values, chart), "--namespace", NAMESPACE, *more)
+    text = helm("template", release, *arguments(case, chart), "--namespace", NAMESPACE, *more, values=values)
     return [o for o in yaml.load_all(text, Loader) if o is not None]  # noqa: S506: a SafeLoader
 
 

@@ -24,7 +24,7 @@ def test_the_laws_hold(rendered, case):
     assert laws.broken(rendered(case), chart.merged(case)) == []
 
 
-@pytest.mark.parametrize("case", chart.CASES)
+@pytest.mark.parametrize("case", ["default", "minimal", "everything", "node-local", "split"])
 def test_helm_finds_nothing_to_say(case):
     assert "[WARNING]" not in chart.helm("lint", "--strict", *chart.arguments(case))
 

@@ -2,18 +2,12 @@
 """The chart and the program agree on settings, and the probes work as they are rendered."""
 
 import json
-import subprocess
-import sys
-import time
 
 import chart
-import laws
 import pytest
 import yaml
-
-sys.path.insert(0, str(chart.ROOT / "tests" / "e2e"))
-
-from program import free_port  # noqa: E402
+from program import free_port
+from running import Running
 
 CONFIG = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]["config"]["properties"]
 UPSTREAM = {"ip": "192.0.2.1", "hostname": "dns.test"}
@@ -70,53 +64,22 @@ def test_anchors_that_the_schema_lets_pass_are_read(tmp_path):
     assert "(1 anchors)" in done.stdout, done.stderr
 
 
-@pytest.fixture
-def at_work(tmp_path):
-    """The container of a release: started as rendered, but on a free port and on loopback."""
-    running = []
-
-    def start(case, values):
-        port = free_port()
-        values = {**values, "nodeLocal": {"enabled": case == "node-local", "port": port}}
-        values.setdefault("config", {})["dnproxy"] = {"port": port, "allow": "192.0.2.0/24"}
-        objects = chart.template(case, values)
-        file = tmp_path / "dnproxy.yml"
-        file.write_text(chart.settings(objects)[0], encoding="utf-8")
-        env = laws.environment(objects)
-        env["DNPROXY_HOST"] = env["DNPROXY_HOST"].replace(f",{laws.POD_IPS}", "")
-
-        def as_here(command):
-            here = {"/dnproxy": chart.PROGRAM, laws.SETTINGS: str(file)}
-            return [here.get(word, word) for word in command]
-
-        given = chart.container(objects)
-        process = subprocess.Popen(as_here(given["command"] + given["args"]), env=env, stderr=subprocess.DEVNULL)
-        running.append(process)
-        return lambda probe: chart.run(as_here(given[f"{probe}Probe"]["exec"]["command"]), env=env), process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def _passes(probe):
-    """Whether it passes within a while, as the kubelet tries it again and again."""
-    until = time.monotonic() + chart.PATIENCE
-    while (done := probe()).returncode != 0 and time.monotonic() < until:
-        time.sleep(0.05)
-    return done.returncode == 0
-
-
 @pytest.mark.parametrize("case", ["default", "node-local"])
-def test_the_probes_as_rendered_ask_the_program_as_rendered(at_work, case):
+def test_the_probes_as_rendered_ask_the_program_as_rendered(tmp_path, case):
     """Nobody listens upstream: the program is live, not ready, and on a node ready all the same.  That only others
     are allowed to ask does not shut out the probes."""
-    probe, process = at_work(case, {"config": {"upstream": [{"ip": "127.0.0.1", "port": 1, "hostname": "dns.test"}]}})
-    assert _passes(lambda: probe("startup"))
-    assert probe("liveness").returncode == 0
-    ready = probe("readiness")
-    assert ready.returncode == 0 if case == "node-local" else "no upstream answers it" in ready.stderr
-    process.terminate()
-    assert process.wait(chart.PATIENCE) == 0
-    assert probe("liveness").returncode == 1
+    port = free_port()
+    config = {"dnproxy": {"port": port, "allow": "192.0.2.0/24"},
+              "upstream": [{"ip": "127.0.0.1", "port": 1, "hostname": "dns.test"}]}
+    values = {"config": config, "nodeLocal": {"enabled": case == "node-local", "port": port}}
+    running = Running(tmp_path, chart.template(case, values), "")
+    try:
+        assert running.passes("startup")
+        assert running.probe("liveness").returncode == 0
+        ready = running.probe("readiness")
+        assert ready.returncode == 0 if case == "node-local" else "no upstream answers it" in ready.stderr
+        running.process.terminate()
+        assert running.process.wait(chart.PATIENCE) == 0
+        assert running.probe("liveness").returncode == 1
+    finally:
+        running.end()

@@ -6,15 +6,18 @@ import re
 import sys
 
 import chart
+import laws
 import pytest
 import yaml
 
 WRITER = chart.ROOT / "deploy" / "helm" / "values_table.py"
+PAGE = (chart.ROOT / "doc" / "kubernetes.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
 def notes(case=None, values=None):
-    text = chart.helm("install", "--dry-run=client", chart.RELEASE, *chart.arguments(case, values), "--namespace", "net")
+    text = chart.helm("install", "--dry-run=client", chart.RELEASE, *chart.arguments(case), "--namespace", "net",
+                      values=values)
     return text.partition("\nNOTES:\n")[2]
 
 
@@ -100,3 +103,19 @@ def test_a_long_name_leaves_room_for_all_endings():
     names = [o["metadata"]["name"] for o in objects]
     assert max(map(len, names)) <= 63
     assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S), ids=lambda text: text.split()[0])
+def test_the_values_of_the_page_keep_all_laws(text):
+    values = yaml.safe_load(text)
+    assert laws.broken(chart.template(values=values), chart.merged(values=values)) == []
+
+
+def test_the_page_names_values_that_there_are():
+    """Each word with a dot in it that the page sets apart, of the chart's values or of config's."""
+    values = [(".".join(path).removeprefix("config."), below) for path, below in _described(SCHEMA)]
+    named = {word.removeprefix("config.") for word in re.findall(r"`([a-z][A-Za-z_]+(?:\.[A-Za-z_]+)+)[`:]", PAGE)}
+    assert len(named) > 15
+    for word in named - {"dnproxy.yml", "registry.example"}:
+        assert any(word == name or ("properties" not in below and word.startswith(f"{name}."))
+                   for name, below in values), word

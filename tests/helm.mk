@@ -8,7 +8,7 @@ $(HELM_TOOLS)/helm: tests/helm/tools.txt tests/helm/tools.sh
 
 test-helm: $(B)/dnproxy $(HELM_TOOLS)/helm
 	yamllint -s -c tests/helm/yamllint.yml deploy/helm/dnproxy/Chart.yaml deploy/helm/dnproxy/values.yaml tests/helm/values
-	DNPROXY=$(abspath $<) HELM_TOOLS=$(abspath $(HELM_TOOLS)) $(PYTEST) tests/helm
+	DNPROXY=$(abspath $<) HELM_TOOLS=$(abspath $(HELM_TOOLS)) $(PYTEST) -n 2 --dist loadgroup tests/helm
 
 # The table of values in the chart's README, from the schema.
 helm-readme:

@@ -27,7 +27,7 @@ class Refused(Exception):
     """helm said no."""
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """YAML in which no key is given twice."""
 
 
@@ -73,13 +73,13 @@ def arguments(case=None, chart=CHART):
 def template(case=None, values=None, chart=CHART, release=RELEASE, more=()):
     """The objects that helm renders."""
     text = helm("template", release, *arguments(case, chart), "--namespace", NAMESPACE, *more, values=values)
-    return [o for o in yaml.load_all(text, Loader) if o is not None]  # noqa: S506: a SafeLoader
+    return [o for o in yaml.load_all(text, Loader) if o is not None]
 
 
 def merged(case=None, values=None):
     """The values in force: what is given over the chart's own."""
-    own = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    given = yaml.safe_load(case_file(case).read_text(encoding="utf-8")) if case else {}
+    own = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), Loader)
+    given = yaml.load(case_file(case).read_text(encoding="utf-8"), Loader) if case else {}
     return _over(_over(own, given or {}), values or {})
 
 
@@ -97,7 +97,8 @@ def copy_of_chart(directory):
 
 def validate(lists):
     """What the API would refuse, a list for each list of objects."""
-    done = run(["node", str(Path(__file__).resolve().parent / "validate.mjs"), str(TOOLS)], input=json.dumps(lists))
+    done = run(["node", str(Path(__file__).resolve().parent / "validate.mjs"), str(TOOLS)],
+               input=json.dumps(lists))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -127,4 +128,4 @@ def container(objects):
 def settings(objects):
     """dnproxy.yml as the pod sees it: text and tree."""
     text = one(objects, "ConfigMap")["data"]["dnproxy.yml"]
-    return text, yaml.load(text, Loader)  # noqa: S506
+    return text, yaml.load(text, Loader)

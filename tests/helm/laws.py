@@ -67,7 +67,8 @@ def no_account_rights(objects, values):
     for account in of_kind(objects, "ServiceAccount"):
         if account.get("automountServiceAccountToken") is not False:
             yield "the account gives its token away"
-    known = {"ConfigMap", "DaemonSet", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget",
+    known = {"ConfigMap", "DaemonSet", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
+             "PodDisruptionBudget",
              "Service", "ServiceAccount", "ServiceMonitor"}
     if others := {o["kind"] for o in objects} - known:
         yield f"kinds {others}"
@@ -134,7 +135,8 @@ def settings_are_read(objects, values):
     text, _ = settings(objects)
     with tempfile.TemporaryDirectory() as directory:
         anchors = Path(directory) / "anchors.pem"
-        anchors.write_text(of_kind(objects, "ConfigMap")[0]["data"].get("trust-anchors.pem", ""), encoding="utf-8")
+        anchors.write_text(of_kind(objects, "ConfigMap")[0]["data"].get("trust-anchors.pem", ""),
+                           encoding="utf-8")
         file = Path(directory) / "dnproxy.yml"
         file.write_text(text.replace(ANCHORS, str(anchors)), encoding="utf-8")
         done = run([PROGRAM, "--check", "-c", str(file)], env=environment(objects))
@@ -224,7 +226,8 @@ def _ways_in(rules, objects, values):
         if not rule.get("ports"):
             yield "a rule without ports opens all"
     dns = rules[0]
-    if sorted((p["protocol"], p["port"]) for p in dns["ports"]) != [("TCP", _port(objects)), ("UDP", _port(objects))]:
+    if sorted((p["protocol"], p["port"]) for p in dns["ports"]) != [("TCP", _port(objects)),
+                                                                    ("UDP", _port(objects))]:
         yield f"ports in: {dns['ports']}"
     named = values["networkPolicy"]["from"]
     peers = [{"ipBlock": {"cidr": cidr}} for cidr in named["cidrs"]] + named["peers"]
@@ -248,10 +251,11 @@ def _ways_out(rules, objects, values):
             continue
         if any(p["protocol"] != "TCP" or "endPort" in p for p in rule["ports"]):
             yield f"out over {rule['ports']}"
-        blocks = [peer for peer in rule["to"] if "ipBlock" in peer and peer not in values["networkPolicy"]["to"]]
+        more = values["networkPolicy"]["to"]
+        blocks = [peer for peer in rule["to"] if "ipBlock" in peer and peer not in more]
         found |= {(peer["ipBlock"]["cidr"], port["port"]) for peer in blocks for port in rule["ports"]}
         others = [peer for peer in rule["to"] if peer not in blocks]
-        if others and (not _same(others, values["networkPolicy"]["to"]) or
+        if others and (not _same(others, more) or
                        {p["port"] for p in rule["ports"]} != {port for _, port in wanted}):
             yield f"out to {rule}"
     if found != wanted:
@@ -270,7 +274,7 @@ def _same(left, right):
 
 
 def selectors_match(objects, values):
-    """Whatever selects pods selects these, by labels that never change, and whatever names an object names one."""
+    """What selects pods selects these, by labels that never change; what names an object names one of these."""
     spec = workload(objects)["spec"]
     labels = spec["template"]["metadata"]["labels"]
     selectors = [spec["selector"]["matchLabels"]]
@@ -297,7 +301,8 @@ def selectors_match(objects, values):
     for monitor in of_kind(objects, "ServiceMonitor"):
         chosen = [s for s in of_kind(objects, "Service")
                   if monitor["spec"]["selector"]["matchLabels"].items() <= s["metadata"]["labels"].items()]
-        if [p["name"] for s in chosen for p in s["spec"]["ports"]] != [e["port"] for e in monitor["spec"]["endpoints"]]:
+        offered = [port["name"] for service in chosen for port in service["spec"]["ports"]]
+        if offered != [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]]:
             yield "monitors other ports"
 
 
@@ -312,7 +317,8 @@ def number_of_pods(objects, values):
         yield kind
     if len(of_kind(objects, "HorizontalPodAutoscaler")) != scaled:
         yield "the scaler"
-    if len(of_kind(objects, "PodDisruptionBudget")) != (values["podDisruptionBudget"]["enabled"] and kind == "Deployment"):
+    budgets = values["podDisruptionBudget"]["enabled"] and kind == "Deployment"
+    if len(of_kind(objects, "PodDisruptionBudget")) != budgets:
         yield "the budget"
 
 

@@ -23,7 +23,8 @@ class Running:
                     for key, value in laws.environment(objects).items()}
         self.log = (directory / "log").open("wb")
         command = self.container["command"] + self.container["args"]
-        self.process = subprocess.Popen(self._words(command), env=self.env, stdin=subprocess.DEVNULL, stderr=self.log)
+        self.process = subprocess.Popen(self._words(command), env=self.env, stdin=subprocess.DEVNULL,
+                                        stderr=self.log)
 
     def _here(self, text):
         return text.replace("/etc/dnproxy/", f"{self.directory}/")

@@ -5,6 +5,8 @@ import chart
 import laws
 import pytest
 
+pytestmark = pytest.mark.xdist_group("matrix")  # rendered by one process, once
+
 
 @pytest.fixture(scope="module")
 def rendered():

@@ -48,7 +48,8 @@ def ruleset(objects):
     to_pod = [f"ip daddr {SERVICE} {p['protocol'].lower()} dport {p['port']} "
               f"dnat to {PLACES['pod']}:{names[p['targetPort']]}"
               for p in chart.one(objects, "Service")["spec"]["ports"]]
-    accepted = [*_accepted(spec["ingress"], "daddr", "saddr", "from"), *_accepted(spec["egress"], "saddr", "daddr", "to")]
+    accepted = [*_accepted(spec["ingress"], "daddr", "saddr", "from"),
+                *_accepted(spec["egress"], "saddr", "daddr", "to")]
     newline = "\n        "
     return f"""
 table ip services {{

@@ -9,7 +9,9 @@ import yaml
 from program import free_port
 from running import Running
 
-CONFIG = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]["config"]["properties"]
+SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
+CONFIG = SCHEMA["properties"]["config"]["properties"]
+WORDS = [("dnproxy", "upstream_policy"), ("tls", "clock"), ("log", "level")]
 UPSTREAM = {"ip": "192.0.2.1", "hostname": "dns.test"}
 
 
@@ -34,8 +36,7 @@ def test_the_chart_has_every_setting_of_the_program_with_its_default(tmp_path):
         assert list(own[section]) == list(in_force[section])
         same = {k: v for k, v in in_force[section].items() if k not in ("host", "port", "allow")}
         assert {k: own[section][k] for k in same} == same
-    schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
-    assert list(schema["definitions"]["upstream"]["properties"]) == list(in_force["upstream"][0])
+    assert list(SCHEMA["definitions"]["upstream"]["properties"]) == list(in_force["upstream"][0])
 
 
 @pytest.mark.parametrize(("section", "key", "least", "most"), _numbers(), ids=lambda v: str(v))
@@ -48,7 +49,7 @@ def test_the_program_has_the_limits_of_the_schema(tmp_path, section, key, least,
         assert (done.returncode == 0) == good, (number, done.stderr)
 
 
-@pytest.mark.parametrize(("section", "key"), [("dnproxy", "upstream_policy"), ("tls", "clock"), ("log", "level")])
+@pytest.mark.parametrize(("section", "key"), WORDS)
 def test_the_program_knows_the_words_of_the_schema(tmp_path, section, key):
     for word in CONFIG[section]["properties"][key]["enum"]:
         assert _check(tmp_path, {"upstream": UPSTREAM, section: {key: word}}).returncode == 0
@@ -66,8 +67,8 @@ def test_anchors_that_the_schema_lets_pass_are_read(tmp_path):
 
 @pytest.mark.parametrize("case", ["default", "node-local"])
 def test_the_probes_as_rendered_ask_the_program_as_rendered(tmp_path, case):
-    """Nobody listens upstream: the program is live, not ready, and on a node ready all the same.  That only others
-    are allowed to ask does not shut out the probes."""
+    """Nobody listens upstream: the program is live, not ready, and on a node ready all the same.  The probes get
+    in though only others are allowed to ask."""
     port = free_port()
     config = {"dnproxy": {"port": port, "allow": "192.0.2.0/24"},
               "upstream": [{"ip": "127.0.0.1", "port": 1, "hostname": "dns.test"}]}

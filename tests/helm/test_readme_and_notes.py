@@ -16,7 +16,8 @@ SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf
 
 
 def notes(case=None, values=None):
-    text = chart.helm("install", "--dry-run=client", chart.RELEASE, *chart.arguments(case), "--namespace", "net",
+    text = chart.helm("install", "--dry-run=client", chart.RELEASE, *chart.arguments(case), "--namespace",
+                      "net",
                       values=values)
     return text.partition("\nNOTES:\n")[2]
 
@@ -72,7 +73,8 @@ def test_the_notes_say_how_to_find_an_address_that_the_cluster_chooses():
     assert "\n    kubectl -n net get service dns-dnproxy -o jsonpath='{.spec.clusterIP}'\n" in text
 
 
-@pytest.mark.parametrize(("case", "service"), [("load-balancer", "dns-dnproxy"), ("split", "dns-dnproxy-udp dns-dnproxy-tcp")])
+@pytest.mark.parametrize(("case", "service"),
+                         [("load-balancer", "dns-dnproxy"), ("split", "dns-dnproxy-udp dns-dnproxy-tcp")])
 def test_the_notes_name_the_services_for_clients_outside(case, service):
     assert f"\n    kubectl -n net get service {service} -o wide\n" in notes(case)
 
@@ -98,14 +100,16 @@ def test_a_parent_chart_may_share_values_and_hold_ours(tmp_path):
 
 
 def test_a_long_name_leaves_room_for_all_endings():
-    values = {"service": {"type": "LoadBalancer", "split": True}, "serviceMonitor": {"enabled": True, "port": 9153}}
+    values = {"service": {"type": "LoadBalancer", "split": True},
+              "serviceMonitor": {"enabled": True, "port": 9153}}
     objects = chart.template(values=values, release="r" * 53)
     names = [o["metadata"]["name"] for o in objects]
     assert max(map(len, names)) <= 63
     assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
 
 
-@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S), ids=lambda text: text.split()[0])
+@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S),
+                         ids=lambda text: text.split()[0])
 def test_the_values_of_the_page_keep_all_laws(text):
     values = yaml.safe_load(text)
     assert laws.broken(chart.template(values=values), chart.merged(values=values)) == []
@@ -114,7 +118,8 @@ def test_the_values_of_the_page_keep_all_laws(text):
 def test_the_page_names_values_that_there_are():
     """Each word with a dot in it that the page sets apart, of the chart's values or of config's."""
     values = [(".".join(path).removeprefix("config."), below) for path, below in _described(SCHEMA)]
-    named = {word.removeprefix("config.") for word in re.findall(r"`([a-z][A-Za-z_]+(?:\.[A-Za-z_]+)+)[`:]", PAGE)}
+    named = {word.removeprefix("config.") for word in re.findall(r"`([a-z][A-Za-z_]+(?:\.[A-Za-z_]+)+)[`:]",
+                                                                 PAGE)}
     assert len(named) > 15
     for word in named - {"dnproxy.yml", "registry.example"}:
         assert any(word == name or ("properties" not in below and word.startswith(f"{name}."))

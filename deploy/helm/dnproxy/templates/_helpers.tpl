@@ -86,7 +86,8 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* dnproxy.yml.  The probes ask from loopback, whoever else may ask.  No section without keys: the program reads no {}. */}}
+{{/* dnproxy.yml.  The probes ask from loopback, whoever else may ask.  A section without keys is left out, for the
+     program reads no {}. */}}
 {{- define "dnproxy.config" -}}
 {{- $tree := deepCopy .Values.config -}}
 {{- $_ := set $tree.dnproxy "port" (include "dnproxy.port" . | int) -}}

@@ -75,7 +75,6 @@ def ended(program, began, limit):
 # ---- What is on its way -----------------------------------------------------------------------------
 
 
-@pytest.mark.valgrind
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_what_is_answered_in_time_is_passed_on(kept, number):
     program, server, may_answer = kept()

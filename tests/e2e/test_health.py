@@ -38,7 +38,6 @@ def silent(connection):
 # ---- Ready ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.valgrind
 @pytest.mark.parametrize("args", [[], ["--ready"]], ids=["", "--ready"])
 def test_it_is_ready_when_an_upstream_answers_now(polite, args):
     program, server = polite
@@ -151,6 +150,7 @@ def test_whichever_worker_is_asked(unkind, dnproxy, workers):
 # ---- Live -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.valgrind
 def test_it_is_live_without_a_word_to_upstreams(polite):
     program, server = polite
     assert health(program, "--live") == (WELL, f"live: {program.host}@{program.port}: well")
@@ -287,6 +287,12 @@ def test_an_address_that_cannot_be_reached(run, tmp_path):
 
 
 # ---- Usage ------------------------------------------------------------------------------------------
+
+
+def test_the_file_may_be_named_before_or_behind(polite):
+    program, _ = polite
+    for args in ["health", "-c", str(program.file)], ["-c", str(program.file), "health"]:
+        assert outcome(program_under_test.run(*args, cwd="/"))[0] == WELL
 
 
 @pytest.mark.parametrize("args", [["--nonsense"], ["--json"], ["--check"], ["127.0.0.1"], ["-c"]], ids=lambda a: a[0])

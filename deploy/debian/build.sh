@@ -10,6 +10,7 @@ version=$2
 directory=$3
 top=$(dirname "$0")/../..
 maintainer=${DEB_MAINTAINER:?}
+using=${BUILT_USING-}
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -48,7 +49,7 @@ put_gz() {
 
 fill_in() {
 	sed -e "s|@VERSION@|$version|" -e "s|@UPSTREAM@|${version%-*}|" -e "s|@MAINTAINER@|$maintainer|" \
-		-e "s|@ARCH@|$arch|" -e "s|@BUILT_USING@|${BUILT_USING-}|" -e "/^Built-Using: *$/d" \
+		-e "s|@ARCH@|$arch|" -e "s|@BUILT_USING@|${using#, }|" -e "/^Built-Using: *$/d" \
 		-e "s|@DATE@|$(date -u -R -d "@$SOURCE_DATE_EPOCH")|" -e "s|@SIZE@|${size-}|" "$1"
 }
 
@@ -72,7 +73,7 @@ fill_in "$top/deploy/debian/changelog.in" | put_gz "$doc/changelog.Debian.gz"
 
 size=$(du -sk --apparent-size "$root" | cut -f1)
 mkdir "$root/DEBIAN"
-(cd "$root" && find etc lib usr -type f ! -path etc/dnproxy.yml -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+(cd "$root" && find lib usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 echo /etc/dnproxy.yml >"$root/DEBIAN/conffiles"
 fill_in "$top/deploy/debian/control.in" >"$root/DEBIAN/control"
 for script in postinst prerm postrm; do

@@ -18,6 +18,7 @@ from patience import PROGRAM, SLOW  # noqa: E402
 
 NAME = "dns.test"
 PORT = 853
+EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "1790000000"))
 UNIT = "dnproxy.service"
 DROP_INS = f"/etc/systemd/system/{UNIT}.d"
 SETTINGS = """\
@@ -38,7 +39,8 @@ cache:
 def pack(directory, version="0.1.0-1", program=PROGRAM, **environment):
     """Makes a package as `make deb` does; returns its file."""
     values = {"DEB_MAINTAINER": "The dnproxy authors <dnproxy@users.noreply.dnproxy.example>",
-              "SOURCE_DATE_EPOCH": "1790000000", "BUILT_USING": "bearssl (= 0.6+dfsg.1-3), musl (= 1.2.3-1)"}
+              "SOURCE_DATE_EPOCH": str(EPOCH),
+              "BUILT_USING": "bearssl (= 0.6+dfsg.1-3), musl (= 1.2.3-1)"}
     made = subprocess.run([TOP / "deploy/debian/build.sh", program, version, directory], capture_output=True, text=True,
                           check=False, timeout=60 * SLOW, env={**os.environ, **values, **environment})
     assert made.returncode == 0, made.stderr

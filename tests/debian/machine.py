@@ -17,7 +17,9 @@ from patience import SLOW
 
 SCRIPT = str(Path(__file__).with_name("machine.sh"))
 SYSTEMD = ["/lib/systemd/systemd", "--system", "--unit=basic.target", "--log-target=console", "--show-status=0"]
-NAMESPACES = ["--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--fork"]
+# It ends with this process, whatever becomes of that.
+UNSHARE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup",
+           "--kill-child=KILL"]
 
 
 def cgroup_roots():
@@ -38,7 +40,7 @@ class Machine:
         self.log = open(self.base.parent / f"{self.base.name}.log", "w+b")
         enter = "".join(f"echo $$ >{group}/cgroup.procs; " for group in self.cgroups)
         self.outside = subprocess.Popen(
-            ["sh", "-c", enter + 'exec "$@"', "sh", "unshare", *NAMESPACES, SCRIPT, str(self.base), *(first or SYSTEMD)],
+            ["sh", "-c", enter + 'exec "$@"', "sh", *UNSHARE, SCRIPT, str(self.base), *(first or SYSTEMD)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
             self.pid = self._wait(self._first_process, "no first process")

@@ -7,11 +7,12 @@ import os
 import re
 import struct
 import subprocess
+import time
 
 import pytest
 
 import program
-from conftest import TOP, pack
+from conftest import EPOCH, TOP, pack
 from patience import PROGRAM, SLOW
 
 UNIT = TOP / "deploy/systemd/dnproxy.service"
@@ -65,11 +66,13 @@ def test_two_builds_are_the_same_octet_for_octet(package, tmp_path):
 
 
 def test_it_holds_these_files_owned_by_root_and_of_one_date(package):
-    lines = [line.split() for line in run("dpkg-deb", "-c", package, env={**os.environ, "TZ": "UTC"}).stdout.splitlines()]
+    listed = run("dpkg-deb", "-c", package, env={**os.environ, "TZ": "UTC"}).stdout
+    lines = [line.split() for line in listed.splitlines()]
     files = "".join(f"{mode} {path}\n" for mode, *_, path in lines if not path.endswith("/"))
     assert files == CONTENTS
     assert {(mode, owner) for mode, owner, *_, path in lines if path.endswith("/")} == {("drwxr-xr-x", "root/root")}
-    assert {(owner, date) for _, owner, _, date, *_ in lines} == {("root/root", "2026-09-21")}
+    dated = time.strftime("%Y-%m-%d", time.gmtime(EPOCH))
+    assert {(owner, date) for _, owner, _, date, *_ in lines} == {("root/root", dated)}
 
 
 def test_it_says_what_it_is(package):
@@ -78,6 +81,11 @@ def test_it_says_what_it_is(package):
     assert re.fullmatch(r"bearssl \(= \S+\), musl \(= \S+\)", field(package, "Built-Using"))
     size = os.path.getsize(PROGRAM) // 1024
     assert size <= int(field(package, "Installed-Size")) < size + 100
+
+
+def test_what_is_not_of_debian_is_not_named_as_its_source(tmp_path):
+    assert field(pack(tmp_path, BUILT_USING=", musl (= 1.2.3-1)"), "Built-Using") == "musl (= 1.2.3-1)"
+    assert field(pack(tmp_path, BUILT_USING=""), "Built-Using") == ""
 
 
 def test_make_names_the_sources_that_are_in_the_program(tmp_path):
@@ -159,10 +167,10 @@ def test_the_unit_leaves_little_open():
 
 
 def test_systemd_finds_no_fault_with_the_unit(tmp_path):
-    """Its program and manual page are not where it says before it is installed; these two lines are all."""
+    """But that its program is not there before it is installed."""
     told = run("systemd-analyze", "verify", "--man=no", UNIT, check=False)
-    left = [line for line in (told.stdout + told.stderr).splitlines() if "/usr/sbin/dnproxy is not executable" not in line]
-    assert left == []
+    lines = (told.stdout + told.stderr).splitlines()
+    assert [line for line in lines if "/usr/sbin/dnproxy is not executable" not in line] == []
 
 
 def test_the_unit_for_a_program_by_make_install_differs_in_its_path_alone():

@@ -2,6 +2,8 @@
 """The unit under systemd, and the package from its installation to its end, on a machine of their own."""
 
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -117,6 +119,20 @@ def test_it_waits_for_an_address_that_comes_late(serving):
         assert serving.run("kdig", "@10.53.0.53", "+short", "www.example.test").stdout.strip() != ""
     finally:
         serving.run("ip", "address", "del", "10.53.0.53/32", "dev", "lo")
+
+
+def test_a_port_that_is_taken_is_told_and_had_once_it_is_free(serving):
+    """As by a program that listens on port 53 of all addresses."""
+    serving.systemctl("stop", UNIT)
+    take = "import socket, sys; s = socket.socket(type=2); s.bind(('', 53)); print('taken', flush=True); sys.stdin.read()"
+    with subprocess.Popen(serving.machine.in_its_network(sys.executable, "-c", take), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "taken\n"
+        serving.run("systemctl", "start", UNIT, check=False)
+        told = serving.journal()
+        assert "cannot listen on 127.0.8.53@53 (udp): address in use" in told
+        holder.stdin.close()
+    wait(lambda: serving.systemctl("is-active", UNIT, check=False) == "active", told)
 
 
 def test_above_port_1023_it_needs_no_right_at_all(serving):

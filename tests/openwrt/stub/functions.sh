@@ -66,7 +66,9 @@ config_foreach() {
 	shift 2
 	for section in $CONFIG_SECTIONS; do
 		config_get type "$section" TYPE
-		[ -n "$wanted" ] && [ "$type" != "$wanted" ] || "$function" "$section" "$@"
+		case "$type" in
+		"${wanted:-$type}") "$function" "$section" "$@" ;;
+		esac
 	done
 }
 

@@ -106,3 +106,8 @@ default_prerm() {
 		"$script" stop
 	done
 }
+
+group_exists() { grep -qs "^$1:" /etc/group; }
+user_exists() { grep -qs "^$1:" /etc/passwd; }
+group_add() { echo "$1:x:$2:" >>/etc/group; }
+user_add() { echo "$1:x:$2:$3:$1:/var/run/$1:/bin/false" >>/etc/passwd; }

@@ -18,7 +18,7 @@ CONTAINER='buildah podman runc netavark mmdebstrap'
 CHART='nodejs unzip yamllint'
 # Debian has npm in a package of its own; where nodejs comes from others, npm often is part of it.
 command -v npm >/dev/null || CHART="$CHART npm"
-OPENWRT='busybox-static'
+OPENWRT='busybox-static dnsmasq-base'
 DEBIAN='lintian systemd'
 SCALING='conntrack'
 SERVICES='unbound nsd dnsdist nginx stubby smartdns kresd kres-cache-gc'

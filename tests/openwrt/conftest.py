@@ -42,6 +42,10 @@ def pytest_cmdline_main(config):
                            *config.invocation_params.args], environment)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sdk: builds everything once more, as OpenWrt would")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def busybox():
     assert shutil.which("busybox"), "busybox is missing: run `make deps`"

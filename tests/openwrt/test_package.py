@@ -173,6 +173,7 @@ def sdk(tmp_path):
     return run
 
 
+@pytest.mark.sdk
 def test_the_makefile_of_the_feed_builds_the_package(sdk, bare_router):
     done = sdk()
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ LINT='clang-format clang-tidy cppcheck shellcheck mandoc'
 BENCH='dnsperf libssl-dev stubby smartdns knot-resolver gnuplot-nox nftables linux-perf'
 CROSS='gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-arm-linux-gnueabi gcc-mips-linux-gnu gcc-mipsel-linux-gnu
 	gcc-riscv64-linux-gnu gcc-i686-linux-gnu qemu-user-static'
-CONTAINER='buildah podman runc netavark mmdebstrap'
+CONTAINER='buildah podman runc netavark iptables mmdebstrap'
 CHART='nodejs unzip yamllint'
 # Debian has npm in a package of its own; where nodejs comes from others, npm often is part of it.
 command -v npm >/dev/null || CHART="$CHART npm"

@@ -84,7 +84,7 @@ def sources(to):
 @pytest.fixture(scope="session")
 def epoch():
     """What the Makefile takes for the time of the sources."""
-    return subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True,
+    return os.environ.get("SOURCE_DATE_EPOCH") or subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True,
                           check=True).stdout.strip()
 
 

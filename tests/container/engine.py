@@ -177,7 +177,7 @@ class Container(Process):
 
     def exit_status(self):
         """Waits for its end.  `podman wait` would go on for 20 s where nobody reaps podman's own processes."""
-        until(lambda: self.state()["Status"] == "exited", "its end")
+        until(lambda: self.state()["Status"] in ("exited", "stopped"), "its end")
         return self.state()["ExitCode"]
 
     def wait_listening(self):

@@ -46,7 +46,7 @@ def test_it_runs_as_nobody_and_says_what_it_is(image):
     assert config["User"] == "65534:65534"
     assert set(config["ExposedPorts"]) == {"53/udp", "53/tcp"}
     assert config["Entrypoint"] == ["/dnproxy"] and not config.get("Cmd")
-    assert config["Healthcheck"]["Test"] == ["CMD", "/dnproxy", "health"]
+    assert image["Healthcheck"]["Test"] == ["CMD", "/dnproxy", "health"]
     label = "org.opencontainers.image."
     assert (labels[label + "title"], labels[label + "licenses"], labels[label + "version"]) \
         == ("dnproxy", "MIT", VERSION)

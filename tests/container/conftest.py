@@ -151,9 +151,27 @@ class Upstream:
 
 
 @pytest.fixture
-def upstreams(ca, leaf, network, tmp_path):
-    """upstreams(handler) starts a server in the namespace."""
-    stage, readable = e2e.Stage(ca, leaf, None), tmp_path / "anchors.pem"
+def stage(ca, leaf):
+    stage = e2e.Stage(ca, leaf, None)
+    yield stage
+    stage.end()
+
+
+@pytest.fixture
+def unkind_at(stage, network):
+    """unkind_at(host, port, certificate, name) starts a server in the namespace."""
+
+    def start(host, port, certificate, name):
+        with network.inside():
+            return stage.unkind(certificate=certificate, name=name, host=host, port=port)
+
+    return start
+
+
+@pytest.fixture
+def upstreams(ca, stage, network, tmp_path):
+    """upstreams(handler) starts a server in the namespace, and says how a container asks it."""
+    readable = tmp_path / "anchors.pem"
     shutil.copyfile(ca.pem, readable)
     readable.chmod(0o644)
     tmp_path.chmod(0o755)
@@ -162,8 +180,7 @@ def upstreams(ca, leaf, network, tmp_path):
         with network.inside():
             return Upstream(stage.unkind(*handler), tmp_path, readable)
 
-    yield start
-    stage.end()
+    return start
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ class Container(Process):
         return self.engine.inspect(self.id, "container")["State"]
 
     def exit_status(self):
-        """Waits for its end.  `podman wait` would go on for 20 s where nobody reaps podman's own processes."""
+        """Waits for its end.  Here `podman wait`, and `podman run` without -d, go on for 20 s more."""
         until(lambda: self.state()["Status"] in ("exited", "stopped"), "its end")
         return self.state()["ExitCode"]
 

@@ -19,9 +19,9 @@ image-root: $(B)/dnproxy sbom
 	install -D -m 755 $(B)/dnproxy $(IMAGE_ROOT)/dnproxy
 	install -D -m 644 deploy/container/dnproxy.yml $(IMAGE_ROOT)/etc/dnproxy.yml
 
-# musl is Debian's, or that of MUSL_TAR for another machine.
+# musl is Debian's, or that of MUSL_TAR for other machines.
 debian_version = $(shell dpkg-query -W -f '$${Version}' $1 2>/dev/null || echo NOASSERTION)
-MUSL_VERSION   = $(or $(if $(CROSS),$(patsubst musl_%.orig.tar.gz,%,$(MUSL_TAR))),$(call debian_version,musl-dev))
+MUSL_VERSION   = $(or $(if $(MUSL_LIB),$(patsubst musl_%.orig.tar.gz,%,$(MUSL_TAR))),$(call debian_version,musl-dev))
 sbom: $(B)/dnproxy
 	@mkdir -p $(dir $(SBOM))
 	@VERSION='$(VERSION)' BEARSSL_TAR='$(BEARSSL_TAR)' MUSL_VERSION='$(MUSL_VERSION)' \
@@ -32,20 +32,21 @@ sbom: $(B)/dnproxy
 	@mv $(SBOM).tmp $(SBOM)
 
 # One name for several machines: the last stage of the Dockerfile, with programs that lie there already.
-PLATFORMS      = linux/amd64=x86_64 linux/arm64=aarch64 linux/arm/v7=armv7
-platform_names = $(foreach p,$(PLATFORMS),$(firstword $(subst =, ,$p)))
-comma         := ,
-empty         :=
-images: $(foreach p,$(PLATFORMS),image-root/$p)
-	sed -n '/^FROM scratch$$/,$$s|^COPY --from=build /image/|ARG TARGETPLATFORM\nCOPY $${TARGETPLATFORM}/|;/^FROM scratch$$/,$$p' \
+PLATFORMS   = linux/amd64@x86_64 linux/arm64@aarch64 linux/arm/v7@armv7
+IMAGE_ROOTS = $(PLATFORMS:%=image-root/%)
+comma      := ,
+empty      :=
+names_of    = $(foreach p,$1,$(firstword $(subst @, ,$p)))
+images: $(IMAGE_ROOTS)
+	sed -n '/^FROM scratch$$/,$$s|^COPY .*|ARG TARGETPLATFORM\nCOPY $${TARGETPLATFORM}/ /|;/^FROM scratch$$/,$$p' \
 		Dockerfile.scratch > $(B)/image/Dockerfile
-	$(BUILDAH) --platform $(subst $(empty) ,$(comma),$(strip $(platform_names))) --manifest $(IMAGE) \
+	$(BUILDAH) --platform $(subst $(empty) $(empty),$(comma),$(call names_of,$(PLATFORMS))) --manifest $(IMAGE) \
 		-f $(B)/image/Dockerfile $(B)/image
-$(foreach p,$(PLATFORMS),image-root/$p): image-root/%:
-	$(MAKE) -s CROSS=$(lastword $(subst =, ,$*)) image-root IMAGE_ROOT=$(B)/image/$(firstword $(subst =, ,$*)) \
-		SBOM=$(B)/image/$(firstword $(subst =, ,$*)).spdx.json
+$(IMAGE_ROOTS): image-root/%:
+	$(MAKE) -s CROSS=$(lastword $(subst @, ,$*)) image-root IMAGE_ROOT=$(B)/image/$(call names_of,$*) \
+		SBOM=$(B)/image/$(call names_of,$*).spdx.json
 
 test-container:
 	$(PYTEST) -n 0 tests/container
 
-.PHONY: image images image-root sbom $(foreach p,$(PLATFORMS),image-root/$p) test-container
+.PHONY: image images image-root sbom $(IMAGE_ROOTS) test-container

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """doc/containers.md is walked as written, in a namespace that has Cloudflare's address."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -34,8 +35,8 @@ def internet(network, ca, unkind_at):
     return unkind_at(CLOUDFLARE, 853, ca.leaf(NAME), NAME)
 
 
-def test_the_path_to_the_first_answer_is_walked(engine, network, internet, trusting, tmp_path):
-    """Every line of both blocks of commands, in order; only the image has another name."""
+def test_the_path_to_the_first_answer_is_walked(engine, network, internet, trusting, files, tmp_path):
+    """Every line of all blocks of commands, in order; only the image has another name."""
     work = tmp_path / "walk"
     work.mkdir()
     script = "set -e\n" + re.sub(r"(/tcp) dnproxy$", rf"\1 {trusting}", "".join(BLOCKS), flags=re.M)
@@ -51,6 +52,7 @@ def test_the_path_to_the_first_answer_is_walked(engine, network, internet, trust
     promised = re.search(r"`health` says `([^`]+)`", DOC)[1]
     assert promised in done.stdout
     assert "trust_anchors: \"/anchors.pem\"" in done.stdout  # --check
+    assert hashlib.sha256((files / "dnproxy").read_bytes()).hexdigest() in done.stdout
     assert len(internet.queries) >= 2
 
 

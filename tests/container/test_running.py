@@ -2,6 +2,7 @@
 """The image at work under podman and under runc alone: who it is, whom it answers, how it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -10,13 +11,14 @@ import time
 import pytest
 
 from client import Tcp, Udp
-from conftest import STRANGER
+from conftest import ROOT, STRANGER
 from engine import MEMORY, NOBODY, PATIENCE, until
 from patience import SLOW
 from wire import query
 
 PORT_53 = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=53")
 REMEDIES = ("DNPROXY_PORT", "--cap-add NET_BIND_SERVICE", "net.ipv4.ip_unprivileged_port_start=53")
+DOC = (ROOT / "doc" / "containers.md").read_text(encoding="utf-8")
 NOERROR, SERVFAIL, REFUSED = 0, 2, 5
 
 
@@ -137,7 +139,9 @@ def test_it_is_unhealthy_once_its_upstream_is_gone_but_alive(container, network,
 
 
 def test_a_process_that_hangs_is_not_alive(container, upstream):
-    box = container(*PORT_53, *upstream.options)
+    """The health check is the one that the documentation gives for whoever restarts what is unhealthy."""
+    box = container(*PORT_53, "--health-cmd", re.search(r"--health-cmd '([^']+)'", DOC)[1], *upstream.options)
+    assert box.healthcheck()
     os.kill(box.pid, signal.SIGSTOP)
     try:
         assert box.health("--live") == (1, "not live: 127.0.0.1@53: no answer")

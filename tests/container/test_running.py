@@ -62,7 +62,7 @@ def test_it_answers_under_podman_without_any_right(container, network, upstream)
     assert box.engine.podman("diff", box.id) == made_by_podman
     assert box.memory_limit() == MEMORY
     for _ in range(5):
-        assert box.health() == (0, "ready: 127.0.0.1@53: an upstream answers it")
+        assert box.health() == (0, "ready: 127.0.0.1@53: well")
     assert box.healthcheck()
     assert box.state()["Health"]["Status"] == "healthy"
     assert box.companions() == [box.pid]
@@ -133,7 +133,7 @@ def test_it_is_unhealthy_once_its_upstream_is_gone_but_alive(container, network,
     with network.inside(), Udp(("127.0.0.1", 53)) as client:
         assert client.ask(query("other.example.")).rcode == SERVFAIL
     box.wait_unhealthy()
-    assert box.health("--live") == (0, "live: 127.0.0.1@53: it answers")
+    assert box.health("--live") == (0, "live: 127.0.0.1@53: well")
 
 
 def test_a_process_that_hangs_is_not_alive(container, upstream):

@@ -129,7 +129,7 @@ def test_without_ipv6_in_the_kernel_an_address_of_ipv4_is_enough(bundle, network
 def test_it_is_unhealthy_once_its_upstream_is_gone_but_alive(container, network, upstream):
     box = container(*PORT_53, *upstream.options)
     assert box.healthcheck()
-    upstream.server.kill()
+    upstream.server.stop()  # and waits for its connections to end
     with network.inside(), Udp(("127.0.0.1", 53)) as client:
         assert client.ask(query("other.example.")).rcode == SERVFAIL
     box.wait_unhealthy()

@@ -170,6 +170,8 @@
 
 #define TLS_RECORD_IN 16709u /* 16,384 plus the overhead BearSSL allows for: any legal record */
 #define TLS_RECORD_OUT (UPSTREAM_MSG_MAX + 2u + 100u) /* one query; header, nonce and tag */
+/* How much of a handshake is read in one turn: less than lies between two things that take long to compute. */
+#define TLS_BITE 96u
 #define DOT_OUT_MAX 32768u  /* records gathered in one turn: 128 usual queries of 256 octets */
 #define NET_READ_MAX 32768u /* one read of any stream: two full TLS records */
 

@@ -67,6 +67,10 @@ bool tls_distrusts(const struct tls *t);
  * application octets have to be read, or records to be drained, first; or when it is closed. */
 size_t tls_feed(struct tls *t, const uint8_t *data, size_t len);
 
+/* How many octets to read for tls_feed() while the session is being made: never 0, and so few that at most one
+ * thing is computed that takes long, where a server sends in one piece what asks for several of them. */
+size_t tls_bite(const struct tls *t);
+
 /* Octets for the network: up to cap of them are moved to out.  Returns how many; 0 = none wait. */
 size_t tls_drain(struct tls *t, uint8_t *out, size_t cap);
 bool tls_wants_drain(const struct tls *t);

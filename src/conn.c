@@ -293,11 +293,12 @@ become_open(struct conn *c, const struct now *now)
 	return CONN_OPENED;
 }
 
-/* What came may be the last there is: an answer and the end behind it may come in one piece. */
+/* What came may be the last there is: an answer and the end behind it may come in one piece.  A handshake is
+ * read by the bite: a router computes for a while at each, and between them clients have their turn. */
 static enum conn_event
 read_in(struct conn *c, const struct now *now)
 {
-	long n = net_read(c->fd, scratch, sizeof(scratch));
+	long n = net_read(c->fd, scratch, c->state == CONN_SHAKING ? tls_bite(c->tls) : sizeof(scratch));
 	enum conn_event event = CONN_NOTHING;
 	uint32_t heard = c->heard;
 

@@ -419,6 +419,20 @@ tls_feed(struct tls *t, const uint8_t *data, size_t len)
 	return taken;
 }
 
+/* What comes in plain text is worked upon as it comes.  Certificates are longer than a bite, and so is what the
+ * server signs; the last 4 octets of its part have the key exchange computed.  They come by themselves, with
+ * whatever was before them in their record. */
+size_t
+tls_bite(const struct tls *t)
+{
+	size_t room;
+
+	(void)br_ssl_engine_recvrec_buf(&t->client.eng, &room);
+	if (room > TLS_BITE + 9)
+		return TLS_BITE;
+	return room > 5 ? room - 4 : room > 0 ? room : 1;
+}
+
 size_t
 tls_drain(struct tls *t, uint8_t *out, size_t cap)
 {

@@ -11,13 +11,25 @@ $(MUSL_DIR)/configure: $(SHARED)/$(MUSL_TAR)
 	tar xzf $< -C $(MUSL_DIR) --strip-components=1
 	@touch $@
 
+CMOCKA_TAR    = cmocka_1.1.5.orig.tar.xz
+CMOCKA_SHA256 = f0ccd8242d55e2fd74b16ba518359151f6f8383ff8aef4976e48393f77bba8b6
+CMOCKA_DIR    = $(SHARED)/cmocka-src
+
+$(SHARED)/$(CMOCKA_TAR):
+	$(call fetch,c/cmocka,$(CMOCKA_SHA256))
+
+$(CMOCKA_DIR)/src/cmocka.c: $(SHARED)/$(CMOCKA_TAR)
+	@mkdir -p $(CMOCKA_DIR)
+	tar xJf $< -C $(CMOCKA_DIR) --strip-components=1
+	@touch $@
+
 ifdef CROSS
-# What of musl neither the program nor its tests call: a third of the work.  printf() wants three files of math,
-# scanf() three more.
+# What of musl neither the program nor its tests call: a third of the work.  Of math there is what printf() and
+# scanf() want.
 MUSL_LESS = aio complex crypt dirent fenv ipc legacy math mq passwd regex search termios thread/cnd_ thread/mtx_ \
 	    thread/sem_ thread/thrd_ thread/tss_ network/dn_ network/ent network/ether network/lookup_ network/res_
-MUSL_MORE = $(addprefix obj/src/math/,frexpl.o __fpclassifyl.o __signbitl.o copysignl.o fmodl.o scalbnl.o scalbn.o)
-MUSL_MEMBERS = $$(filter-out $(foreach d,$(MUSL_LESS),obj/src/$d%),$$(LIBC_OBJS)) $(MUSL_MORE)
+MUSL_MATH = $(foreach f,frexp copysign fmod scalbn __fpclassify __signbit,obj/src/math/$f.o obj/src/math/$fl.o)
+MUSL_MEMBERS = $$(filter-out $(foreach d,$(MUSL_LESS),obj/src/$d%),$$(LIBC_OBJS)) $(MUSL_MATH)
 
 # Built where it stays: headers copied together, the compiler told of them by musl's own specs.
 $(MUSL)/musl-gcc.specs: $(MUSL_DIR)/configure
@@ -31,6 +43,26 @@ $(MUSL)/musl-gcc.specs: $(MUSL_DIR)/configure
 	cp $(MUSL_DIR)/arch/generic/bits/*.h $(MUSL)/include/bits
 	cp $(MUSL_DIR)/arch/$$(sed -n 's/^ARCH = //p' $(MUSL)/config.mak)/bits/*.h $(MUSL)/obj/include/bits/*.h $(MUSL)/include/bits
 	mv $(MUSL)/lib/musl-gcc.specs $@
+
+# The unit tests, with the objects that the program is made of.  Debian has cmocka for this machine alone.
+UNIT        = $(B)/unit
+UNIT_FLAGS  = -fno-lto -std=c11 $(CPPFLAGS) -O1 -fno-pie -MMD -MP -Itests/unit \
+	      -isystem $(CMOCKA_DIR)/include -idirafter /usr/$(TRIPLET)/include
+UNIT_LINK   = -static -no-pie $(CROSS_LDFLAGS)
+UNIT_OBJ    = $(PARTS:%=$(B)/%.o)
+
+$(UNIT)/cmocka.o: $(CMOCKA_DIR)/src/cmocka.c $(MUSL_LIB)
+	@mkdir -p $(@D)
+	$(CC) -Os -fno-pie -w -DHAVE_SIGNAL_H -DHAVE_INTTYPES_H -DHAVE_STRINGS_H -DHAVE_STRSIGNAL -DHAVE_SIGLONGJMP \
+		-DHAVE_STRUCT_TIMESPEC -D_GNU_SOURCE -I$(CMOCKA_DIR)/include -c -o $@ $<
+$(UNIT)/test_sim.t: UNIT_OBJ := $(filter-out $(SIM_LESS:%=$(B)/%.o),$(UNIT_OBJ))
+$(UNIT)/test_%.t: tests/unit/test_%.c $(UNIT)/cmocka.o $(PARTS:%=$(B)/%.o) $(BEARSSL_LIB)
+	$(CC) $(UNIT_FLAGS) $(UNIT_LINK) -o $@ $< $(UNIT)/cmocka.o $(UNIT_OBJ) $(BEARSSL_LIB)
+
+unit: $(UNITS:%=$(UNIT)/test_%.t)
+	CMOCKA_MESSAGE_OUTPUT=TAP prove -e '$(QEMU_$(CROSS))' $^
+.PHONY: unit
+-include $(wildcard $(UNIT)/*.d)
 endif
 
 # ---- All of them -------------------------------------------------------------------------------------

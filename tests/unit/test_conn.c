@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -182,6 +183,44 @@ it_opens_and_says_so_once(void **state)
 	assert_int_equal(conn->opened_ms, now.mono_ms);
 	assert_true(turn() == UINT64_MAX);
 	assert_int_equal(past.session_id_len, 32);
+}
+
+static int
+waiting_octets(void)
+{
+	int n = 0;
+
+	assert_int_equal(ioctl(conn->fd, FIONREAD, &n), 0);
+	return n;
+}
+
+/* Where the server's whole part lies ready: clients are served between the steps, each of which computes at
+ * most one thing that takes long. */
+static void
+a_handshake_takes_little_a_turn(void **state)
+{
+	size_t heard;
+	int before, taken = 0;
+
+	(void)state;
+	start();
+	assert_int_equal(conn_open(conn, &now), 0);
+	UNTIL(conn->state == CONN_SHAKING);
+	while (peer_turn() || (before = waiting_octets()) < 500)
+		usleep(100);
+	for (heard = peer->raw_len; peer->raw_len == heard;) {
+		before = waiting_octets();
+		assert_true(before > 0);
+		turn();
+		taken = before - waiting_octets();
+		assert_in_range(taken, 1, TLS_BITE + 5);
+		usleep(100);
+		peer_turn();
+	}
+	/* What has our part computed came by itself, and was the last. */
+	assert_int_equal(taken, 4);
+	assert_int_equal(before, 4);
+	UNTIL(conn->state == CONN_OPEN);
 }
 
 static void
@@ -698,6 +737,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_opens_and_says_so_once),
+		cmocka_unit_test(a_handshake_takes_little_a_turn),
 		cmocka_unit_test(nothing_is_taken_before_it_is_open),
 		cmocka_unit_test(a_port_that_refuses_was_reached),
 		cmocka_unit_test(what_cannot_even_begin_is_local),

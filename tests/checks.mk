@@ -1,7 +1,7 @@
 # Tests and checks; the Makefile includes this.
 
-# Debian's Python, whatever else is first in PATH.  The tests wait more than they work: four at a time.
-PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 4
+# Debian's Python, whatever else is first in PATH.  The tests wait more than they work: six at a time.
+PYTEST    = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 6
 PROVE     = CMOCKA_MESSAGE_OUTPUT=TAP prove -e ''
 JOBS     ?= $(shell nproc)
 FUZZ_TIME = 60
@@ -77,9 +77,9 @@ test-programs: $(B)/dnproxy $(T)/dnproxy $(UNITS:%=$(T)/test_%.t) $(UNITS:%=$(S)
 test-static: $(B)/dnproxy
 	$(PROVE) tests/static.sh :: $(B)/dnproxy $(OBJ)
 test-unit: $(UNITS:%=$(T)/test_%.t)
-	$(PROVE) $^
+	$(PROVE) -j $(JOBS) $^
 test-san: $(UNITS:%=$(S)/test_%.t)
-	$(PROVE) $^
+	$(PROVE) -j $(JOBS) $^
 # The simulation alone, as long as you like, and with another seed.
 HOURS     ?= 24
 sim: $(T)/test_sim.t
@@ -95,7 +95,7 @@ test-e2e-san: $(S)/dnproxy $(T)/dnproxy
 	$(E2E) tests/e2e
 # Faults of networks and servers, and how long they are felt.  LONG=1: as long as they are in life.
 test-faults: $(B)/dnproxy
-	DNPROXY=$(abspath $<) LONG=$(LONG) $(PYTEST) -n 6 tests/faults
+	DNPROXY=$(abspath $<) LONG=$(LONG) $(PYTEST) tests/faults
 test-valgrind: $(T)/dnproxy
 	DNPROXY=$(abspath $<) DNPROXY_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
 		$(PYTEST) -m valgrind tests/e2e

@@ -51,9 +51,10 @@ struct proxy {
 	struct proxy_settings set;
 	unsigned ups;
 	bool ending;
-	unsigned woken;	      /* whose rest was cut short last */
-	uint64_t wake_ms;     /* not again before this */
-	uint64_t ready_until; /* an upstream has answered lately, and no query has failed since */
+	unsigned woken;	       /* whose rest was cut short last */
+	uint64_t wake_ms;      /* not again before this */
+	uint64_t ready_until;  /* an upstream has answered lately, and no query has failed since */
+	uint64_t ready_ask_ms; /* none is asked for this sake until then */
 	struct proxy_counters count;
 	struct query_table table;
 	struct pool pool;
@@ -76,8 +77,8 @@ void proxy_add_upstream(struct proxy *p, struct upstream *up);
  * the message is dropped: no reply will come.  The reply may come inside the call.
  *
  * dns_ready is answered to everybody, whoever is allowed, and gives away one bit: NOERROR, if an upstream has
- * answered in the last READY_MS, and no query has failed since; else SERVFAIL, and an upstream is asked for the
- * name servers of the root, once in QUERY_JOIN_MS at most. */
+ * answered in the last READY_MS, and no query has failed more than HEALTH_MS behind that; else SERVFAIL, and an
+ * upstream is asked for the name servers of the root, once in QUERY_JOIN_MS at most. */
 bool proxy_ask(struct proxy *p, const struct origin *from, const uint8_t *msg, size_t len, uint64_t now);
 
 /* The client is gone (via and token count, addresses do not): what it asked is forgotten. */

@@ -172,7 +172,10 @@ fail(struct proxy *p, struct query *q, uint64_t now)
 	const char *why = trouble_of(p, leader, &ede), *text = why;
 	size_t len;
 
-	p->ready_until = 0; /* it may answer others still: whoever wants to know asks it */
+	/* It may answer others still: whoever wants to know asks it.  If it has just done so, there are questions
+	 * that nobody can answer, and whoever asks many of them must not make us ill. */
+	if (p->ready_until < now + (READY_MS - HEALTH_MS))
+		p->ready_until = 0;
 	if (give_stale(p, q, now))
 		return;
 	if (leader->soured != 0) {
@@ -414,7 +417,10 @@ tell_ready(struct proxy *p, const struct origin *from, const uint8_t *msg, size_
 	enum edns_ede ede = ready ? EDE_NONE : EDE_NOT_READY;
 
 	refuse(p, from, msg, len, f, rcode, ede, NULL);
-	if (!ready && edns_read_query(root, sizeof(root), f, &rcode, &ede) == EDNS_FORWARD)
+	if (ready || now <= p->ready_ask_ms)
+		return;
+	p->ready_ask_ms = now + QUERY_JOIN_MS;
+	if (edns_read_query(root, sizeof(root), f, &rcode, &ede) == EDNS_FORWARD)
 		refresh(p, root, sizeof(root), f, now);
 }
 

@@ -108,8 +108,8 @@ who_has_heard_of_no_upstream_is_not_ready_and_asks_one_for_the_root(void **state
 	answer(0, DNS_NOERROR);
 	assert_int_equal(ask_ready(), DNS_NOERROR);
 	assert_int_equal(world.up[0].taken, 1);
-	assert_int_equal(world.proxy.count.refreshed, 2);
-	assert_int_equal(world.proxy.count.gone, 2);
+	assert_int_equal(world.proxy.count.refreshed, 1);
+	assert_int_equal(world.proxy.count.gone, 1);
 }
 
 static void
@@ -204,6 +204,46 @@ a_flood_of_it_asks_once_a_second(void **state)
 		world_pass(1);
 	}
 	assert_int_equal(world.up[0].taken, 3);
+}
+
+static void
+nor_does_it_ask_oftener_where_upstreams_fail_at_once(void **state)
+{
+	(void)state;
+	world_start(64, 1);
+	for (unsigned ms = 0; ms < 3000; ms++) {
+		assert_int_equal(ask_ready(), DNS_SERVFAIL);
+		if (world.up[0].count > 0)
+			answer(0, DNS_SERVFAIL);
+		world_pass(1);
+	}
+	assert_int_equal(world.proxy.table.open, 0);
+	assert_in_range(world.up[0].taken, 3, 3 * 2); /* each may be asked twice */
+}
+
+/* One every 50 ms. */
+static void
+ask_in_vain(unsigned ms)
+{
+	for (; ms > 0; ms -= 50) {
+		ask(2, world_name());
+		world_take(0, 0);
+		world_pass(50);
+	}
+}
+
+static void
+questions_that_take_for_ever_do_not_make_ill_who_has_just_answered(void **state)
+{
+	(void)state;
+	world_start(256, 1);
+	ask_in_vain(2 * QUERY_TIMEOUT_MS);
+	assert_int_equal(ask_ready(), DNS_SERVFAIL);
+	answer(0, DNS_NOERROR);
+	ask_in_vain(HEALTH_MS / 2);
+	assert_int_equal(ask_ready(), DNS_NOERROR);
+	ask_in_vain(HEALTH_MS);
+	assert_int_equal(ask_ready(), DNS_SERVFAIL);
 }
 
 static void
@@ -336,6 +376,8 @@ main(void)
 		cmocka_unit_test(a_query_that_fails_makes_it_look_again),
 		cmocka_unit_test(the_cache_is_no_upstream),
 		cmocka_unit_test(a_flood_of_it_asks_once_a_second),
+		cmocka_unit_test(nor_does_it_ask_oftener_where_upstreams_fail_at_once),
+		cmocka_unit_test(questions_that_take_for_ever_do_not_make_ill_who_has_just_answered),
 		cmocka_unit_test(where_clients_have_little_room_it_takes_none),
 		cmocka_unit_test(who_ends_still_passes_answers_on),
 		cmocka_unit_test(who_ends_takes_no_questions_more),

@@ -41,6 +41,7 @@
 #define SUPERVISOR_REST_MS 1000u    /* a worker that dies at once is no reason to fork in a loop */
 #define SUPERVISOR_END_MS 900u	    /* "within a second", their end included */
 #define SUPERVISOR_LOOK_MS 3600000u /* as good as for ever */
+#define SIGNAL_AT_WORK 40	    /* a real-time signal, for of these none is lost behind its like */
 
 #define SERVE_END_MS 600u /* so long an answer may still come when told to end; two thirds of their time */
 #define NOTIFY_MS 100u	  /* whoever wants to know of the start takes a line of it at once */

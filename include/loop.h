@@ -9,10 +9,10 @@
 
 #include "wants.h"
 
-/* Takes SIGTERM, SIGINT, SIGUSR1, SIGUSR2 and SIGCHLD: blocked, they are read from a descriptor like everything else.  That
- * also holds for process 1 of a container, for which they have no default action, and for processes that are
- * made from this one: each reads its own.  SIGPIPE is blocked for good: a log that nobody reads any more ends
- * nothing.  Returns 0, or -1 with errno. */
+/* Takes SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD and SIGNAL_AT_WORK: blocked, they are read from a descriptor
+ * like everything else.  That also holds for process 1 of a container, for which they have no default action, and
+ * for processes that are made from this one: each reads its own.  SIGPIPE is blocked for good: a log that nobody
+ * reads any more ends nothing.  Returns 0, or -1 with errno. */
 int loop_take_signals(void);
 
 /* Runs until goes_on() says no, which is called after each turn, with the number of a signal that has come, or 0.

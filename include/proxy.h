@@ -100,6 +100,9 @@ void proxy_lost(struct proxy *p, struct upstream *up, uint64_t now);
  * Answers to what is on its way are still passed on. */
 void proxy_end(struct proxy *p);
 
+/* The end: whoever waits is told, as if nobody had answered in time. */
+void proxy_close(struct proxy *p, uint64_t now);
+
 /* When proxy_tick() is due; UINT64_MAX = nothing waits. */
 uint64_t proxy_deadline(const struct proxy *p);
 void proxy_tick(struct proxy *p, uint64_t now);

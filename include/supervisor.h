@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Runs work(0) .. work(count - 1), each in a process of its own, and then ready() in this one, 1 <= count <= WORKERS_MAX; what it returns is
- * the process's exit status, and it begins as its fellows do: with this process's memory as it is now.
+/* Runs work(0) .. work(count - 1), each in a process of its own, 1 <= count <= WORKERS_MAX; what it returns is
+ * the process's exit status, and it begins as its fellows do: with this process's memory as it is now.  When all
+ * of them have said that they are at work, ready() is called in this process.
  *
  * A worker that ends without having been told to is started again: the first time at once, later not sooner than
  * SUPERVISOR_REST_MS after its last start.  SIGUSR1 and SIGUSR2 are passed on to all.  So are SIGTERM and
@@ -22,5 +23,8 @@
  *
  * Called behind loop_take_signals(), which holds for the workers as well, in a process of one thread. */
 bool supervisor_run(size_t count, int (*work)(size_t index), void (*ready)(void));
+
+/* A worker says that it is at work. */
+void supervisor_tell(void);
 
 #endif

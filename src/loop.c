@@ -14,7 +14,7 @@ static int signals = -1; /* a descriptor that the signals come from */
 int
 loop_take_signals(void)
 {
-	static const uint8_t number[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
+	static const uint8_t number[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGNAL_AT_WORK};
 	sigset_t ours, blocked;
 
 	sigemptyset(&ours);

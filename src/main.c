@@ -501,8 +501,7 @@ serve(void)
 	members[count++] = udp_member(&udp);
 	members[count++] = tcp_member(&tcp);
 	loop_run(members, count, &now, goes_on);
-	/* As if all had waited for as long as they may. */
-	proxy_tick(&proxy, now.mono_ms + QUERY_TIMEOUT_MS);
+	proxy_close(&proxy, now.mono_ms);
 	udp_close(&udp);
 	tcp_close(&tcp);
 	for (size_t i = 0; i < config.upstreams; i++)
@@ -520,6 +519,8 @@ work(size_t index)
 	start_take(&config, index, &udp, &tcp);
 	if (config.workers == 1)
 		say_ready();
+	else
+		supervisor_tell();
 	return serve();
 }
 

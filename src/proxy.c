@@ -505,6 +505,15 @@ proxy_end(struct proxy *p)
 	proxy_forget(p, &nobody);
 }
 
+void
+proxy_close(struct proxy *p, uint64_t now)
+{
+	struct query *q;
+
+	while ((q = query_first(&p->table, QUERY_LIST_OPEN)) != NULL)
+		fail(p, q, now);
+}
+
 /* ---- News from upstreams -------------------------------------------------------------------- */
 
 /* Whether an answer is one to this query's question.  Some servers leave the question out of an

@@ -23,7 +23,8 @@ static struct worker {
 } worker[WORKERS_MAX];
 static size_t workers;
 static int (*what)(size_t index);
-static bool failed; /* one could not start that was to be the first */
+static bool failed;  /* one could not start that was to be the first */
+static pid_t keeper; /* of the workers: this process, or its parent */
 
 static uint64_t
 clock_ms(void)
@@ -52,7 +53,7 @@ divide(void)
 
 /* In the new process.  Whoever keeps it may have gone before it asked to be told. */
 static _Noreturn void
-become_worker(size_t i, pid_t keeper)
+become_worker(size_t i)
 {
 	(void)syscall(SYS_prctl, (long)PR_SET_PDEATHSIG, (long)SIGTERM);
 	if (getppid() != keeper)
@@ -66,13 +67,12 @@ static void
 start(struct worker *w, uint64_t now)
 {
 	size_t i = (size_t)(w - worker);
-	pid_t keeper = getpid();
 
 	w->again = w->due_ms != 0;
 	w->due_ms = w->again ? now + SUPERVISOR_REST_MS : now;
 	w->pid = divide();
 	if (w->pid == 0)
-		become_worker(i, keeper);
+		become_worker(i);
 	if (w->pid == -1) {
 		w->pid = 0;
 		log_warn("worker %zu cannot be started: %s", i + 1, text_error(errno));
@@ -173,28 +173,37 @@ end_all(const sigset_t *set, int number)
 	tell_all(SIGKILL);
 }
 
+void
+supervisor_tell(void)
+{
+	(void)kill(keeper, SIGNAL_AT_WORK);
+}
+
 bool
 supervisor_run(size_t count, int (*work)(size_t index), void (*ready)(void))
 {
-	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD};
+	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGNAL_AT_WORK};
 	sigset_t set;
+	size_t at_work = 0;
 	int number;
 
+	keeper = getpid();
 	workers = count;
 	what = work;
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(ours); i++)
 		sigaddset(&set, ours[i]);
 	hear_of_children();
-	(void)start_missing();
-	ready();
 	do {
 		uint64_t start_at = start_missing(), log_at = log_deadline();
+
 		number = next_signal(&set, start_at < log_at ? start_at : log_at);
 		log_tick(clock_ms());
 		(void)collect(number == SIGTERM || number == SIGINT);
 		if (number == SIGUSR1 || number == SIGUSR2)
 			tell_all(number);
+		else if (number == SIGNAL_AT_WORK && ++at_work == count)
+			ready();
 	} while (number != SIGTERM && number != SIGINT && !failed);
 	end_all(&set, failed ? SIGTERM : number);
 	return !failed;

@@ -107,6 +107,19 @@ def test_what_is_not_is_refused_before_the_end(kept, workers):
         ended(program, began, END)
 
 
+def test_the_query_log_says_how_long_they_have_waited(kept):
+    program, server, _ = kept(log__queries=True)
+    began = time.monotonic()
+    with Udp(program.address) as one:
+        one.send(query())
+        server.wait_queries(1)
+        tell(program)
+        assert one.receive().rcode == SERVFAIL
+    waited = 1000 * (time.monotonic() - began)
+    (line,) = program.wait_log(r"SERVFAIL, .*, (\d+) ms")
+    assert 1000 * LAST <= int(line[1]) <= waited
+
+
 @pytest.mark.parametrize("over", ["udp", "tcp"])
 def test_what_is_asked_meanwhile_is_answered_from_the_cache_or_refused(unkind, dnproxy, over):
     def keeps_one(connection):
@@ -250,6 +263,20 @@ def test_it_says_when_it_is_ready(unkind, dnproxy, superior, workers):
     assert len(children(program.pid)) == (workers if workers > 1 else 0)
     assert program.udp(query()).answers
     assert program.stop()[0] == 0
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        sock.recv(200)
+
+
+def test_it_says_nothing_when_workers_cannot_start(stage, unkind, superior, tmp_path):
+    if b"__asan_init" in Path(PROGRAM).read_bytes():
+        pytest.skip("the sanitizer takes more memory than is granted here")
+    sock, name = superior
+    tree = stage.settings(unkind(), dnproxy__workers=2, cache__size=1 << 20)
+    (tmp_path / "dnproxy.yml").write_text(yaml.safe_dump(tree))
+    done = subprocess.run(["sh", "-c", 'ulimit -v 500000; exec "$0"', PROGRAM], cwd=tmp_path, check=False,
+                          capture_output=True, timeout=10 * SLOW, env={"NOTIFY_SOCKET": name})
+    assert done.returncode == 1
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         sock.recv(200)

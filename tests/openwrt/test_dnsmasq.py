@@ -82,6 +82,37 @@ def test_the_routers_own_programs_ask_it_too(router):
     assert resolver(router) == AUTO
 
 
+def before_24_10(router):
+    """dnsmasq's script of these releases: without the provider's servers it is not for the router itself either."""
+    script = router.read("/etc/init.d/dnsmasq").replace("localuse=1", "localuse=0")
+    script = script.replace('.conf.auto ] || localuse=0', '.conf.auto ] && localuse=1')
+    script = script.replace('[ "$noresolv" = 1 ] || [ "$resolvfile"', '[ "$noresolv" = 0 ] && [ "$resolvfile"')
+    router.write("etc/init.d/dnsmasq", script, 0o755)
+
+
+def test_the_routers_own_programs_ask_it_in_older_releases_too(wanting):
+    before_24_10(wanting)
+    wanting.service("restart", "dnsmasq")
+    before = everything(wanting)
+    wanting.service("start")
+    assert resolver(wanting).startswith("nameserver 127.0.0.1\n")
+    wanting.service("stop")
+    assert everything(wanting) == before
+    wanting.reboot()
+    assert wanting.asks_only_dnproxy() and resolver(wanting).startswith("nameserver 127.0.0.1\n")
+
+
+def test_an_instance_that_is_not_the_routers_does_not_become_it(wanting):
+    before_24_10(wanting)
+    wanting.write("etc/config/dhcp", TWO)
+    wanting.uci("+dnproxy.main.dnsmasq_instance=guest", "dhcp.@dnsmasq[0].resolvfile=/tmp/own.conf")
+    wanting.path("tmp/resolv.conf").unlink()
+    wanting.path("tmp/resolv.conf").symlink_to(AUTO)
+    wanting.service("restart", "dnsmasq")
+    wanting.service("start")
+    assert wanting.asks_only_dnproxy("guest") and resolver(wanting) == AUTO
+
+
 def test_every_instance_asks_dnproxy(wanting):
     wanting.write("etc/config/dhcp", TWO)
     wanting.service("restart", "dnsmasq")
@@ -257,6 +288,7 @@ WAYS_OUT = {
     "a file in its directory": lambda r: r.uci("dhcp.@dnsmasq[0].extraconftext=server=8.8.8.8"),
     "a list of servers": lambda r: (r.write("etc/servers", "server=/ads.example/\nserver=8.8.8.8\n"),
                                     r.uci("dhcp.@dnsmasq[0].serversfile=/etc/servers")),
+    "blanks in a file": lambda r: r.write("etc/dnsmasq.conf", "\t server  =  8.8.8.8\n"),
     "an option for local names": lambda r: r.uci("dhcp.@dnsmasq[0].local=8.8.8.8"),
 }
 
@@ -268,6 +300,21 @@ def test_another_way_out_is_told(wanting, way):
     line = "err dnproxy: /var/etc/dnsmasq.conf.cfg01411c: dnsmasq also asks 8.8.8.8, in clear text"
     assert line in wanting.log
     assert wanting.service("verify", check=False).returncode == 1
+
+
+def test_a_router_whose_own_programs_ask_the_provider_is_told(wanting):
+    wanting.uci("dhcp.@dnsmasq[0].localuse=0")
+    wanting.path("tmp/resolv.conf").unlink()
+    wanting.path("tmp/resolv.conf").symlink_to(AUTO)
+    wanting.service("start")
+    assert "err dnproxy: /tmp/resolv.conf: the router's own programs ask 192.0.2.53, in clear text" in wanting.log
+    assert wanting.service("verify", check=False).returncode == 1
+
+
+def test_a_server_for_the_names_of_a_network_is_named(wanting):
+    wanting.write("etc/dnsmasq.conf", "rev-server=10.1.0.0/16,10.1.1.1\n")
+    wanting.service("start")
+    assert len(wanting.log) == 1 and "and nobody else but 10.1.1.1 for /10.1.0.0/16/, in clear text" in wanting.log[0]
 
 
 def test_verify_has_nothing_to_say_against_a_usual_router(wanting):

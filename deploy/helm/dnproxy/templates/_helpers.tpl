@@ -17,8 +17,8 @@
 {{- end -}}
 
 {{- define "dnproxy.selector" -}}
-app.kubernetes.io/name: {{ include "dnproxy.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dnproxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* What everything carries; the chart's own labels win over commonLabels. */}}
@@ -35,8 +35,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* metadata of an object: (list $ NAME MORE-LABELS MORE-ANNOTATIONS). */}}
 {{- define "dnproxy.metadata" -}}
 {{- $top := index . 0 -}}
-name: {{ index . 1 }}
-namespace: {{ $top.Release.Namespace }}
+name: {{ index . 1 | quote }}
+namespace: {{ $top.Release.Namespace | quote }}
 labels:
   {{- toYaml (merge (include "dnproxy.labels" $top | fromYaml) (index . 2)) | nindent 2 }}
 {{- with merge (dict) (index . 3) $top.Values.commonAnnotations }}

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures of the OpenWrt tests: a router (see router.py), on top of those of the end-to-end tests.
-
-Without the right to chroot, the run starts itself again in a user namespace, where it has it.
-"""
+"""Fixtures of the OpenWrt tests: a router (see router.py), on top of those of the fault tests."""
 
 import importlib.util
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,31 +11,16 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "faults"), str(HERE.parent / "e2e")]
 
-_spec = importlib.util.spec_from_file_location("e2e_conftest", HERE.parent / "e2e" / "conftest.py")
-e2e = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(e2e)
+_spec = importlib.util.spec_from_file_location("faults_conftest", HERE.parent / "faults" / "conftest.py")
+faults = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(faults)
 
-from hosts import can_make_namespaces  # noqa: E402
 from router import Router  # noqa: E402
 
-ca, leaf, needs, program_exists, stage = e2e.ca, e2e.leaf, e2e.needs, e2e.program_exists, e2e.stage
-unkind = e2e.unkind
-
-AGAIN = "DNPROXY_OPENWRT_AGAIN"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config):
-    if can_make_namespaces():
-        return
-    if AGAIN in os.environ:
-        raise pytest.UsageError("namespaces cannot be made here, not even in a user namespace")
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture:
-        capture.stop_global_capturing()
-    environment = {**os.environ, AGAIN: "1", "LOGNAME": f"openwrt-{os.getuid()}"}
-    os.execvpe("unshare", ["unshare", "--user", "--map-root-user", "--net", "--mount", sys.executable, "-m", "pytest",
-                           *config.invocation_params.args], environment)
+ca, leaf, needs, program_exists = faults.ca, faults.leaf, faults.needs, faults.program_exists
+stage, unkind = faults.e2e.stage, faults.e2e.unkind
+# Without the right to chroot, the run starts itself again in a user namespace, where it has it.
+pytest_cmdline_main = faults.pytest_cmdline_main
 
 
 def pytest_configure(config):

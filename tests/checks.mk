@@ -152,9 +152,9 @@ bench-publish: bench-chart
 	@$(BENCH_PRINT) --markdown
 
 # What the cache forgets, compared with LRU and others; its model test with millions of operations.
-$(B)/bench/cache_hits: tests/bench/cache_hits.c src/cache.c src/dns.c src/text.c
+$(B)/bench/cache_hits: tests/bench/cache_hits.c src/cache.c src/dns.c src/text.c tests/bench/zipf.h
 	@mkdir -p $(@D)
-	$(TEST_CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -O2 -g -o $@ $^ -lm
+	$(TEST_CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -O2 -g -o $@ $(filter %.c,$^) -lm
 cache-hits: $(B)/bench/cache_hits
 	@$<
 cache-model: $(S)/test_cache.t

@@ -7,9 +7,9 @@ $(B)/bench/stub: tests/scaling/stub.c
 	@mkdir -p $(@D)
 	$(TEST_CC) -std=c11 $(WARN) -Werror -D_GNU_SOURCE -O2 -g -o $@ $< -lresolv -pthread
 # The real cache, so many of them, and questions by chance: what splitting it costs.
-$(B)/bench/cache_split: tests/scaling/cache_split.c src/cache.c src/dns.c src/text.c
+$(B)/bench/cache_split: tests/scaling/cache_split.c src/cache.c src/dns.c src/text.c tests/bench/zipf.h
 	@mkdir -p $(@D)
-	$(TEST_CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -O2 -g -o $@ $^ -lm
+	$(TEST_CC) -std=c11 $(WARN) -Werror $(CPPFLAGS) -O2 -g -o $@ $(filter %.c,$^) -lm
 
 # What is lost, and in what order things have to happen; seconds.
 test-scaling: $(B)/dnproxy $(SCALING_TOOLS)

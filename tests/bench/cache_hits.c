@@ -4,74 +4,25 @@
  * of the names.  Prints the share of hits for each; octets are counted alike, with the cache's overhead.
  *
  *	cache_hits [NAMES [QUESTIONS]] */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache.h"
+#include "zipf.h"
 
 #define OVERHEAD (CACHE_ENTRY + 6u)
 #define FOREVER 1000000u
 
 static uint32_t names = 30000, questions = 1000000;
-static double *sums; /* of the weights up to each name */
-static uint64_t seed;
-
-static uint32_t
-chance(void)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 32);
-}
-
-/* A number's own dice. */
-static uint32_t
-scatter(uint32_t x)
-{
-	x = (x ^ x >> 16) * 0x7feb352du;
-	x = (x ^ x >> 15) * 0x846ca68bu;
-	return x ^ x >> 16;
-}
-
-/* Octets of a name's answer: most are small. */
-static uint32_t
-answer_len(uint32_t name)
-{
-	uint32_t dice = scatter(name);
-
-	return 50 + (dice & 63) + ((dice >> 8 & 3) == 0 ? (dice >> 16) % 390 : 0);
-}
-
-static void
-make_names(double exponent)
-{
-	double sum = 0;
-
-	for (uint32_t i = 0; i < names; i++) {
-		sum += pow(i + 1, -exponent);
-		sums[i] = sum;
-	}
-}
 
 /* The next name: one of the known ones, or in so many of a hundred questions a new one. */
 static uint32_t
 next_name(uint32_t question, unsigned once)
 {
-	double at = chance() / 4294967296.0 * sums[names - 1];
-	uint32_t low = 0, high = names - 1;
+	uint32_t known = known_name(names);
 
-	if (chance() % 100 < once)
-		return names + question;
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-
-		if (sums[middle] < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return chance() % 100 < once ? names + question : known;
 }
 
 /* ---- A list of names: LRU, FIFO, SIEVE --------------------------------------------------------- */
@@ -251,7 +202,7 @@ main(int argc, char **argv)
 	printf("%u names, %u questions, %llu octets; %% of hits\n", names, questions, (unsigned long long)size);
 	printf("Zipf  once   FIFO    LRU  SIEVE  cache  cache-LRU\n");
 	for (int exponent = 90; exponent <= 110; exponent += 10) {
-		make_names(exponent / 100.0);
+		make_names(names, exponent / 100.0);
 		for (unsigned once = 0; once <= 50; once += once == 0 ? 20 : 15) {
 			double fifo = run(FIFO, once, size), lru = run(LRU, once, size),
 			       sieve = run(SIEVE, once, size), ours = run(-1, once, size);

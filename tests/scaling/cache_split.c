@@ -6,64 +6,18 @@
  *
  * Names by Zipf's law, exponent 1.  Answers live 60 s (a quarter of the names), 300 s (half) or 3600 s; most have 50 to
  * 110 octets, a quarter up to 500.  Ten minutes, of which the second five count.  Nothing is prefetched or stale. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache.h"
+#include "../bench/zipf.h"
 
 #define SECONDS 600u
 #define REPLICAS_MAX 16u
 
 static uint32_t names = 300000, rate = 5000;
-static double *sums; /* of the weights up to each name */
-static uint64_t seed;
 static struct cache caches[REPLICAS_MAX];
-
-static uint32_t
-chance(void)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 32);
-}
-
-/* A number's own dice. */
-static uint32_t
-scatter(uint32_t x)
-{
-	x = (x ^ x >> 16) * 0x7feb352du;
-	x = (x ^ x >> 15) * 0x846ca68bu;
-	return x ^ x >> 16;
-}
-
-static void
-make_names(void)
-{
-	double sum = 0;
-
-	for (uint32_t i = 0; i < names; i++) {
-		sum += 1.0 / (i + 1);
-		sums[i] = sum;
-	}
-}
-
-static uint32_t
-next_name(void)
-{
-	double at = chance() / 4294967296.0 * sums[names - 1];
-	uint32_t low = 0, high = names - 1;
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-
-		if (sums[middle] < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
 
 static uint32_t
 time_to_live(uint32_t name)
@@ -77,8 +31,7 @@ time_to_live(uint32_t name)
 static size_t
 make_answer(uint8_t *msg, uint32_t name)
 {
-	uint32_t dice = scatter(name);
-	size_t len = 50 + (dice & 63) + ((dice >> 8 & 3) == 0 ? (dice >> 16) % 390 : 0), at = DNS_HEADER;
+	size_t len = answer_len(name), at = DNS_HEADER;
 
 	memset(msg, 0, len);
 	dns_set_flags(msg, DNS_QR | DNS_RD | DNS_RA);
@@ -136,7 +89,7 @@ run(unsigned replicas, size_t size)
 	seed = 7;
 	for (uint32_t i = 0; i < rate * SECONDS; i++) {
 		uint32_t now = 1 + i / rate;
-		bool hit = ask(&caches[chance() % replicas], next_name(), now);
+		bool hit = ask(&caches[chance() % replicas], known_name(names), now);
 
 		hits += now > SECONDS / 2 && hit;
 		counted += now > SECONDS / 2;
@@ -162,7 +115,7 @@ main(int argc, char **argv)
 	sums = calloc(names, sizeof(*sums));
 	if (sums == NULL)
 		return 1;
-	make_names();
+	make_names(names, 1);
 	printf("%u questions a second for %u names; %% of hits, and questions upstream a second\n", rate,
 	       names);
 	printf("cache.size  replicas: 1           2           4           8          16\n");

@@ -11,7 +11,7 @@ DEB_MUSL        = $(shell dpkg-query -W -f '$${source:Version}' musl-dev 2>/dev/
 comma          := ,
 DEB_USING       = $(if $(DEB_BEARSSL),bearssl (= $(DEB_BEARSSL)))$(if $(DEB_MUSL),$(comma) musl (= $(DEB_MUSL)))
 
-LINT_SCRIPT    += deploy/debian/build.sh deploy/debian/network-changed $(addprefix deploy/debian/,postinst prerm postrm)
+LINT_SCRIPT    += deploy/debian/network-changed $(addprefix deploy/debian/,postinst prerm postrm)
 
 deb: $(B)/dnproxy
 	@DEB_MAINTAINER='$(DEB_MAINTAINER)' BUILT_USING='$(DEB_USING)' deploy/debian/build.sh $< $(DEB_VERSION) $(B)

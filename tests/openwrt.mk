@@ -37,7 +37,7 @@ OPENWRT_SCRIPTS = deploy/openwrt/files/dnproxy.init tests/openwrt/stub/rc.common
 lint-openwrt:
 	shellcheck -s dash -e SC1008,SC1090,SC1091,SC2034,SC2154,SC3043 $(OPENWRT_SCRIPTS)
 	shellcheck -s dash -e SC2148,SC2154 deploy/openwrt/files/dnproxy.ntp
-	shellcheck deploy/openwrt/mkipk.sh tests/openwrt/stub/uci tests/openwrt/stub/logger
+	shellcheck tests/openwrt/stub/uci tests/openwrt/stub/logger
 
 LINT_PARTS += lint-openwrt
 

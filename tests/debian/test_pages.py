@@ -46,6 +46,17 @@ def test_stubby_s_list_is_turned_round_as_shown(tmp_path):
     assert made in blocks("migrating.md", "yaml")
 
 
+def test_dhclient_s_hook_writes_one_name_server_whatever_dhcp_says(tmp_path):
+    """As dhclient-script does: it defines that function, reads the hook, and calls it."""
+    hook, = blocks("debian.md", "hook")
+    assert hook.count("/etc/resolv.conf") == 1
+    made = tmp_path / "resolv.conf"
+    script = "make_resolv_conf() { echo nameserver 2001:db8::53; }\n" + hook.replace("/etc/resolv.conf", str(made))
+    subprocess.run(["sh", "-e"], input=script + "make_resolv_conf\n", text=True, check=True,
+                   env={"PATH": "/usr/bin:/bin", "reason": "BOUND6", "new_dhcp6_name_servers": "2001:db8::53"})
+    assert made.read_text() == "nameserver 127.0.8.53\n"
+
+
 def test_every_key_named_for_a_counterpart_is_one_of_ours():
     keys = set(re.findall(r"^  ([a-z]+\.[a-z_]+)$", program.run("--help", cwd="/").stdout, re.M))
     sections = {key.split(".")[0] for key in keys}

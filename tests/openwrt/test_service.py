@@ -4,6 +4,8 @@
 import json
 import subprocess
 
+import pytest
+
 import servers
 from program import free_port
 
@@ -17,6 +19,14 @@ def test_it_runs_jailed_as_a_user_of_its_own_with_no_right_at_all(router):
     assert instance["user"] == instance["group"] == ["dnproxy"]
     assert instance["no_new_privs"] == instance["stderr"] == ["1"]
     assert "capabilities" not in instance
+
+
+@pytest.mark.parametrize("file", ["passwd", "group"])
+def test_without_its_user_it_does_not_run_as_root_instead(router, file):
+    router.write(f"etc/{file}", "root:x:0:\n")
+    assert router.service("start", check=False).returncode == 1
+    assert router.instance() is None
+    assert router.log == ["err dnproxy: there is no user or no group dnproxy: install the package again"]
 
 
 def test_it_is_started_again_without_end(router):

@@ -29,6 +29,21 @@ def test_without_its_user_it_does_not_run_as_root_instead(router, file):
     assert router.log == ["err dnproxy: there is no user or no group dnproxy: install the package again"]
 
 
+@pytest.mark.parametrize(("release", "static", "jailed"), [
+    ("21.02.7", True, False), ("22.03.5", True, False), ("22.03.5", False, True), ("23.05.0", True, True),
+    ("24.10.1", True, True), ("SNAPSHOT", True, True)])
+def test_a_jail_that_takes_no_static_program_does_not_keep_it_from_starting(router, release, static, jailed):
+    router.write("etc/openwrt_release", f"DISTRIB_ID='OpenWrt'\nDISTRIB_RELEASE='{release}'\n")
+    if not static:  # the name of its loader stands in one that is dynamic
+        with router.path("usr/sbin/dnproxy").open("ab") as program:
+            program.write(b"\0/lib/ld-musl-mips-sf.so.1\0")
+    router.service("start")
+    instance = router.instance()
+    assert instance["user"] == ["dnproxy"] and instance["no_new_privs"] == ["1"]
+    assert ("jail" in instance, bool(instance["mounts"])) == (jailed, jailed)
+    assert bool(router.log) != jailed
+
+
 def test_it_is_started_again_without_end(router):
     router.service("start")
     assert router.instance()["respawn"] == ["3600", "2", "0"]

@@ -33,7 +33,7 @@ $(SHARED)/mkanchors: $(MKANCHORS_SRC) include/trust.h include/pin.h include/cert
 		-o $@ $(MKANCHORS_SRC) $(MKANCHORS_SHA)
 
 $(SHARED)/anchors.c: $(SHARED)/mkanchors $(CA_FILES)
-	$(if $(CA_LACK),@echo "no trust anchors for lack of them in ca-certificates: $(CA_LACK)")
+	$(if $(CA_LACK),@echo "left out of the trust anchors because ca-certificates lacks them: $(CA_LACK)")
 	@test -n "$(CA_FILES)" || { echo "no certificates in $(CA_DIR): install ca-certificates, or give CA_DIR="; exit 1; }
 	$(SHARED)/mkanchors $(CA_FILES) > $@.tmp
 	@mv $@.tmp $@

@@ -20,8 +20,8 @@ ARCH_mips   = -march=24kc -msoft-float
 ARCH_mipsel = -march=24kc -msoft-float
 ARCH_i386   = -march=pentium
 
-# The oldest processor that the program has to run on.
-QEMU_x86_64  = qemu-x86_64-static
+# The oldest processor that the program has to run on.  x86_64 runs as it is.
+QEMU_x86_64  =
 QEMU_aarch64 = qemu-aarch64-static -cpu cortex-a53
 QEMU_armv7   = qemu-arm-static -cpu cortex-a7
 QEMU_armv5   = qemu-arm-static -cpu arm926

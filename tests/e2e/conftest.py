@@ -30,6 +30,7 @@ NAME = "dns.test"  # what the upstreams of these tests are called
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "valgrind: also run under valgrind")
+    config.addinivalue_line("markers", "cross: also run with the programs for other processors")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -35,6 +35,7 @@ def test_an_allowed_source_is_answered(guarded, over):
     assert ask(program, ALLOWED, over).rcode == 0
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("over", ["udp", "tcp"])
 def test_another_source_is_refused(guarded, over):
     """RFC 5625 section 6.2; REFUSED rather than silence, and nothing goes upstream."""

@@ -93,6 +93,7 @@ def counters(program):
 # ---- Hits ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_a_hit_does_not_reach_the_upstream(pair):
     """Each client has its own ID, spelling and OPT, over UDP and TCP."""
@@ -119,6 +120,7 @@ def test_a_hundred_hits_of_one_connection(pair):
     assert len(server.queries) == 1
 
 
+@pytest.mark.cross
 def test_the_ttl_goes_down(pair):
     program, server = pair(Says(ttl=300))
     began = time.monotonic()

@@ -255,6 +255,7 @@ def test_a_bad_certificate_makes_the_next_upstream_answer(stage, kind):
     assert first.queries == [] and len(second.queries) == 1
 
 
+@pytest.mark.cross
 def test_a_bad_certificate_is_still_bad_the_second_time(unkind, dnproxy, ca):
     """No session that was never verified is resumed, and no patience wears out; then SERVFAIL."""
     server = unkind(certificate=ca.leaf(NAME, days=(-30, -1)))
@@ -296,6 +297,7 @@ GOOD = {
 }
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("make", GOOD.values(), ids=GOOD.keys())
 def test_a_good_certificate_is_accepted(stage, make):
     """Also those made and served by the means of the bad ones: the others fail for their own reason."""

@@ -41,6 +41,7 @@ def test_help_names_every_option_and_key(run):
         assert word in done.stdout
 
 
+@pytest.mark.cross
 def test_version_names_program_library_and_date(run):
     done = run("--version")
     assert (done.returncode, done.stderr) == (OK, "")
@@ -287,6 +288,7 @@ def test_no_permission_for_port_53_ends_with_1_and_remedies(tmp_path):
 # -- ending --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("idle", [True, False], ids=["idle", "queries in flight"])
 @pytest.mark.valgrind
@@ -329,6 +331,7 @@ def test_the_port_is_free_again_at_once(unkind, dnproxy):
         assert dnproxy(server, port=first.port).udp(query()).rcode == 0
 
 
+@pytest.mark.cross
 def test_the_upstream_hears_a_goodbye(polite):
     """RFC 5246 section 7.2.1: close_notify before the connection ends."""
     program, server = polite

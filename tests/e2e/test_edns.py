@@ -66,6 +66,7 @@ def test_a_client_with_opt_gets_exactly_one(unkind, dnproxy, over, opt):
     assert reply.opt.rdclass == OURS
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("over", ["udp", "tcp"])
 @pytest.mark.valgrind
 def test_options_of_the_upstream_stay_on_its_hop(unkind, dnproxy, over):

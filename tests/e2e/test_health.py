@@ -43,6 +43,7 @@ def sour(connection):
 # ---- Ready ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("args", [[], ["--ready"]], ids=["", "--ready"])
 def test_it_is_ready_when_an_upstream_answers_now(polite, args):
     program, server = polite
@@ -59,6 +60,7 @@ def test_it_is_ready_when_an_upstream_has_answered_lately_which_is_not_asked_aga
     assert len(server.queries) == 1
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("kind", ["silent", "refused", "servfail"])
 def test_it_is_not_ready_when_no_upstream_answers(unkind, dnproxy, kind):
     server = unkind(sour if kind == "servfail" else silent)
@@ -152,6 +154,7 @@ def test_whichever_worker_is_asked(unkind, dnproxy, workers):
 # ---- Live -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_it_is_live_without_a_word_to_upstreams(polite):
     program, server = polite
@@ -275,6 +278,7 @@ def test_live_asks_what_no_server_passes_on(run, tmp_path):
     assert [(m.opcode, m.flags & (RD | CD)) for m in asked] == [(2, 0)]
 
 
+@pytest.mark.cross
 def test_nobody_listens(run, tmp_path):
     port = program_under_test.free_port(["127.0.0.1"])
     (tmp_path / "dnproxy.yml").write_text(f"dnproxy:\n  port: {port}\n" + MINIMAL)

@@ -47,6 +47,7 @@ OWN_KEY = {
 }
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("make", OWN_KEY.values(), ids=OWN_KEY.keys())
 def test_a_pin_of_the_servers_key_needs_nothing_else(unkind, dnproxy, ca, make):
     leaf = make(ca)
@@ -55,12 +56,14 @@ def test_a_pin_of_the_servers_key_needs_nothing_else(unkind, dnproxy, ca, make):
     assert server.connections[0].server_name is None
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("make", OWN_KEY.values(), ids=OWN_KEY.keys())
 def test_another_key_is_refused(unkind, dnproxy, ca, make):
     server = unkind(certificate=make(ca))
     refuses(dnproxy(entry(server, pins=[OTHER_PIN]), **BY_PINS), server, f"{UNPINNED}|{EXPIRED}|{TOO_EARLY}")
 
 
+@pytest.mark.cross
 def test_a_hostname_beside_a_pin_binds_too(unkind, dnproxy, ca, leaf):
     """RFC 8310 section 6.4: both must match."""
     server = unkind()
@@ -138,6 +141,7 @@ def test_a_pinned_certificate_behind_the_anchor_does_not_count(unkind, dnproxy, 
 # -- known by address ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_certificate_may_name_the_address(unkind, dnproxy, ca, host):
     """RFC 8310 section 8.1, RFC 5280 section 4.2.1.6; an address is no name for SNI (RFC 6066 section 3)."""

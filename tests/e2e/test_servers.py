@@ -46,12 +46,14 @@ def kdig(program, *args):
     return done.stdout
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
 def test_kdig_gets_the_address(program, transport):
     assert kdig(program, transport, "+short", "www.example.test", "A").split() == [servers.ADDRESS]
     assert kdig(program, transport, "+short", "www.example.test", "AAAA").split() == [servers.ADDRESS6]
 
 
+@pytest.mark.cross
 def test_kdig_comes_back_over_tcp_for_a_long_answer(program):
     """Over UDP the answer has TC; kdig asks again over TCP and gets all of it."""
     out = kdig(program, "big.example.test", "TXT")

@@ -42,6 +42,7 @@ def huge(connection):
             connection.answer(arrived)
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_a_query_is_answered_on_its_connection(polite):
     """RFC 7766 section 5, RFC 5625 section 4.4.1."""
@@ -60,6 +61,7 @@ def test_one_connection_serves_many_queries(polite):
             assert client.ask(query(f"n{number}.example.", id=number)).name == f"n{number}.example."
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_pipelined_queries_are_all_answered(polite):
     """RFC 7766 section 6.2.1.1: more of them than one client may have on their way at once."""
@@ -167,6 +169,7 @@ def test_a_reset_connection_disturbs_nobody(unkind, dnproxy):
     other.close()
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_an_answer_of_65535_octets_comes_whole(unkind, dnproxy):
     program = dnproxy(unkind(huge))

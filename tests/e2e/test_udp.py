@@ -21,6 +21,7 @@ def answering(make):
     return handler
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_a_query_is_answered(polite):
     program, server = polite
@@ -212,6 +213,7 @@ def test_the_announced_size_is_the_limit_up_to_1232(unkind, dnproxy, asked, limi
     assert [r.type for r in cut.records] == [wire.OPT]
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("announced", [0, 1, 511])
 def test_announced_sizes_below_512_count_as_512(unkind, dnproxy, announced):
     """RFC 6891 section 6.2.3."""

@@ -42,6 +42,7 @@ ASK = query(SECRET, opt=True)
 # -- what the connection is like --------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_the_connection_is_tls_1_2_with_name_protocol_and_a_good_cipher(polite):
     """RFC 8310 section 9, RFC 9325 sections 3.7, 4.1 and 4.2, RFC 7858 section 3.1."""
@@ -138,6 +139,7 @@ def application_records(connection):
     return [length for kind, _, length in tls_records(connection.raw) if kind == APPLICATION_DATA]
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 def test_each_query_is_one_record_with_its_length(polite):
     """RFC 7858 section 3.3: one write; all records look alike, so the length tells nothing."""

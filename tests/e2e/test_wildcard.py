@@ -21,6 +21,7 @@ def ask_and_see_sender(host, port, source=None):
     return sender[:2]
 
 
+@pytest.mark.cross
 @pytest.mark.valgrind
 @pytest.mark.parametrize("asked", ["127.0.0.1", "127.0.0.5", "127.99.98.97"])
 def test_a_reply_of_the_ipv4_wildcard_comes_from_the_address_asked(unkind, dnproxy, asked):

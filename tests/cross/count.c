@@ -15,12 +15,12 @@ struct qemu_info {
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-extern void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *counter, uint64_t add);
+extern void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *counter,
+						     uint64_t add);
 extern void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id, void (*cb)(uint64_t, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_syscall_cb(uint64_t id,
-						 void (*cb)(uint64_t, unsigned, int64_t, uint64_t, uint64_t,
-							    uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-							    uint64_t));
+extern void qemu_plugin_register_vcpu_syscall_cb(uint64_t id, void (*cb)(uint64_t, unsigned, int64_t, uint64_t,
+									 uint64_t, uint64_t, uint64_t, uint64_t,
+									 uint64_t, uint64_t, uint64_t));
 int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv);
 
 #define EXPORT __attribute__((visibility("default")))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Linked in front of cmocka's runner (--wrap): the unit tests that $DNPROXY_SKIP names, with a space on both sides
- * of each, are not run, and TAP says so. */
+/* Stands in front of cmocka's runner: the unit tests that $DNPROXY_SKIP names, with a space on both sides of each,
+ * are not run, and TAP says so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,10 +12,8 @@
 
 #include <cmocka.h>
 
-int __real__cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, size_t count,
-				   CMFixtureFunction setup, CMFixtureFunction teardown);
-int __wrap__cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, size_t count,
-				   CMFixtureFunction setup, CMFixtureFunction teardown);
+int run_unskipped(const char *name, const struct CMUnitTest *tests, size_t count, CMFixtureFunction setup,
+		  CMFixtureFunction teardown);
 
 static bool
 is_listed(const char *test)
@@ -35,11 +33,11 @@ skipped(void **state)
 }
 
 int
-__wrap__cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, size_t count,
-			       CMFixtureFunction setup, CMFixtureFunction teardown)
+run_unskipped(const char *name, const struct CMUnitTest *tests, size_t count, CMFixtureFunction setup,
+	      CMFixtureFunction teardown)
 {
 	struct CMUnitTest *kept = calloc(count, sizeof(*kept));
-	char (*title)[160] = calloc(count, sizeof(*title));
+	char(*title)[160] = calloc(count, sizeof(*title));
 
 	if (kept == NULL || title == NULL)
 		return 1;
@@ -50,5 +48,5 @@ __wrap__cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests,
 		snprintf(title[i], sizeof(title[i]), "%s # SKIP see skip.txt", tests[i].name);
 		kept[i] = (struct CMUnitTest){.name = title[i], .test_func = skipped};
 	}
-	return __real__cmocka_run_group_tests(name, kept, count, setup, teardown);
+	return _cmocka_run_group_tests(name, kept, count, setup, teardown);
 }

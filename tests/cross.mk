@@ -23,6 +23,12 @@ $(CMOCKA_DIR)/src/cmocka.c: $(SHARED)/$(CMOCKA_TAR)
 	tar xJf $< -C $(CMOCKA_DIR) --strip-components=1
 	@touch $@
 
+# What tests take from the kernel's headers is the same on all processors.
+$(SHARED)/kernel:
+	@mkdir -p $@
+	@ln -s /usr/include/linux /usr/include/asm-generic $@
+	@ln -s /usr/include/asm-generic $@/asm
+
 ifdef CROSS
 # What of musl neither the program nor its tests call: a third of the work.  Of math there is what printf() wants.
 MUSL_LESS = aio complex crypt dirent fenv ipc legacy math mq passwd regex search termios thread/cnd_ thread/mtx_ \
@@ -45,27 +51,30 @@ $(MUSL)/musl-gcc.specs: $(MUSL_DIR)/configure
 
 # The unit tests, with the objects that the program is made of.  Debian has cmocka for this machine alone.
 UNIT        = $(B)/unit
-UNIT_FLAGS  = -fno-lto -std=c11 $(CPPFLAGS) -O1 -fno-pie -MMD -MP -Itests/unit \
-	      -isystem $(CMOCKA_DIR)/include -idirafter /usr/$(TRIPLET)/include
+# Its header knows the width of a pointer from the GNU C library alone.
+UNIT_CMOCKA = -D_UINTPTR_T -D_UINTPTR_T_DEFINED
+UNIT_FLAGS  = $(UNIT_CMOCKA) -fno-lto -std=c11 $(CPPFLAGS) -O1 -fno-pie -MMD -MP -Itests/unit \
+	      -isystem $(CMOCKA_DIR)/include -idirafter $(SHARED)/kernel
 UNIT_LINK   = -static -no-pie -D_cmocka_run_group_tests=run_unskipped $(CROSS_LDFLAGS)
 UNIT_OBJ    = $(PARTS:%=$(B)/%.o)
 
 # It adds up how long tests take, as fractions, which a 24Kc does not know: here they are whole, and 0.
 $(UNIT)/cmocka.o: $(CMOCKA_DIR)/src/cmocka.c $(MUSL_LIB)
 	@mkdir -p $(@D)
-	$(CC) -Os -fno-pie -w -DHAVE_SIGNAL_H -DHAVE_INTTYPES_H -DHAVE_STRINGS_H -DHAVE_STRSIGNAL -DHAVE_SIGLONGJMP \
+	$(CC) $(UNIT_CMOCKA) -Os -fno-pie -w -DHAVE_SIGNAL_H -DHAVE_INTTYPES_H -DHAVE_STRINGS_H -DHAVE_STRSIGNAL -DHAVE_SIGLONGJMP \
 		-Ddouble=long -D_GNU_SOURCE -I$(CMOCKA_DIR)/include -c -o $@ $<
 $(UNIT)/skip.o: tests/cross/skip.c $(CMOCKA_DIR)/src/cmocka.c $(MUSL_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) -c -o $@ $<
 $(UNIT)/test_sim.t: UNIT_OBJ := $(filter-out $(SIM_LESS:%=$(B)/%.o),$(UNIT_OBJ))
-$(UNIT)/test_%.t: tests/unit/test_%.c $(UNIT)/cmocka.o $(UNIT)/skip.o $(PARTS:%=$(B)/%.o) $(BEARSSL_LIB)
+$(UNIT)/test_%.t: tests/unit/test_%.c $(UNIT)/cmocka.o $(UNIT)/skip.o $(PARTS:%=$(B)/%.o) $(BEARSSL_LIB) | $(SHARED)/kernel
 	$(CC) $(UNIT_FLAGS) $(UNIT_LINK) -o $@ $< $(UNIT)/cmocka.o $(UNIT)/skip.o $(UNIT_OBJ) $(BEARSSL_LIB)
 
 # Under an emulator the simulation takes a minute: SIM=1 runs it there too.  What the emulator cannot do is left out.
 UNIT_SKIP   = $(if $(QEMU_$(CROSS)),$(shell awk -v p=$(CROSS) '!/^\#/ && ($$2 == "all" || \
 	index("," $$2 ",", "," p ",")) { print $$1 }' tests/cross/skip.txt))
 UNIT_TESTS  = $(filter-out $(if $(QEMU_$(CROSS)),$(if $(SIM),,sim)),$(UNITS))
+far-programs: $(B)/dnproxy $(UNIT_TESTS:%=$(UNIT)/test_%.t)
 unit: $(UNIT_TESTS:%=$(UNIT)/test_%.t)
 	DNPROXY_SKIP=' $(UNIT_SKIP) ' CMOCKA_MESSAGE_OUTPUT=TAP \
 		prove -j2 -e '$(QEMU_$(CROSS))' $^
@@ -74,7 +83,7 @@ far-e2e: $(B)/dnproxy
 	DNPROXY=$(abspath $<) DNPROXY_WRAP='$(QEMU_$(CROSS))' $(PYTEST) -m cross tests/e2e
 
 far-test: test-static unit far-e2e
-.PHONY: unit far-e2e far-test
+.PHONY: unit far-programs far-e2e far-test
 -include $(wildcard $(UNIT)/*.d)
 endif
 
@@ -84,32 +93,41 @@ endif
 ARCHS    ?= x86_64 aarch64 armv7 armv5 mips mipsel riscv64 i386
 CROSS_MAX = 200000
 FAR       = $(MAKE) --no-print-directory -s
-SIDE_BY_SIDE = $(FAR) -O -j$(JOBS)
+# As many at once as this make was told, or as there are processors.
+SIDE_BY_SIDE = $(FAR) -O $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # What they share is made first, by one.
-cross-sources: $(BEARSSL_DIR)/inc/bearssl.h $(SHARED)/anchors.c $(MUSL_DIR)/configure $(CMOCKA_DIR)/src/cmocka.c
+cross-sources: $(BEARSSL_DIR)/inc/bearssl.h $(SHARED)/anchors.c $(MUSL_DIR)/configure $(CMOCKA_DIR)/src/cmocka.c \
+	$(SHARED)/kernel
 
 # The size of each stripped program, and whether it is small enough.
 cross: cross-sources
-	@$(SIDE_BY_SIDE) $(ARCHS:%=cross-build-%)
+	+@$(SIDE_BY_SIDE) $(ARCHS:%=cross-build-%)
 	@tests/cross/sizes.sh $(CROSS_MAX) $(ARCHS:%=$(SHARED)/cross/%/dnproxy)
 $(ARCHS:%=cross-build-%): cross-build-%:
-	@$(FAR) CROSS=$*
+	+@$(FAR) CROSS=$*
+
+# All that cross-test runs, built.
+cross-test-programs: cross
+	+@$(SIDE_BY_SIDE) $(ARCHS:%=cross-programs-%)
+$(ARCHS:%=cross-programs-%): cross-programs-%:
+	+@$(FAR) CROSS=$* far-programs
 
 # What each program must hold, its unit tests, and end-to-end tests, under qemu-user where it is not this
 # machine's.  SIM=1: the simulation too.
-cross-test: cross
-	@$(SIDE_BY_SIDE) $(ARCHS:%=cross-test-%)
+cross-test: cross-test-programs
+	+@$(SIDE_BY_SIDE) $(ARCHS:%=cross-test-%)
 $(ARCHS:%=cross-test-%): cross-test-%:
 	@echo "==== $*"
-	@$(FAR) -j1 CROSS=$* far-test
+	+@$(FAR) -j1 CROSS=$* far-test
 
 # What a handshake costs a router, by instructions counted.
 $(SHARED)/cross/count.so: tests/cross/count.c
 	@mkdir -p $(@D)
 	$(HOSTCC) -std=c11 $(WARN) -O2 -fPIC -shared -o $@ $<
 cross-handshake: $(SHARED)/cross/count.so
-	@$(FAR) ARCHS=mips cross >/dev/null
+	+@$(FAR) ARCHS=mips cross >/dev/null
 	@/usr/bin/python3 -B tests/cross/handshake.py $(SHARED)/cross/mips/dnproxy $<
 
-.PHONY: cross cross-sources cross-test cross-handshake $(ARCHS:%=cross-build-%) $(ARCHS:%=cross-test-%)
+.PHONY: cross cross-sources cross-test cross-test-programs cross-handshake \
+	$(foreach a,$(ARCHS),cross-build-$a cross-programs-$a cross-test-$a)

@@ -89,16 +89,18 @@ test-repro: $(B)/dnproxy
 
 # Some tests stand between the program and its clock, which takes the dynamic one.
 E2E = DNPROXY=$(abspath $<) DNPROXY_DYNAMIC=$(abspath $(T)/dnproxy) $(PYTEST)
+# TESTS='tests/e2e/test_udp.py ...' runs these alone.
+TESTS = tests/e2e
 test-e2e: $(B)/dnproxy $(T)/dnproxy
-	$(E2E) tests/e2e
+	$(E2E) $(TESTS)
 test-e2e-san: $(S)/dnproxy $(T)/dnproxy
-	$(E2E) tests/e2e
+	$(E2E) $(TESTS)
 # Faults of networks and servers, and how long they are felt.  LONG=1: as long as they are in life.
 test-faults: $(B)/dnproxy
 	DNPROXY=$(abspath $<) LONG=$(LONG) $(PYTEST) tests/faults
 test-valgrind: $(T)/dnproxy
 	DNPROXY=$(abspath $<) DNPROXY_WRAP='valgrind -q --error-exitcode=99 --leak-check=full' \
-		$(PYTEST) -m valgrind tests/e2e
+		$(PYTEST) -m valgrind $(TESTS)
 
 demo: $(B)/dnproxy
 	@DNPROXY=$(abspath $<) tests/demo.sh

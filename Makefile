@@ -3,11 +3,19 @@
 #   make deps         installs what building and testing need (Debian)
 #   make              builds build/dnproxy, one static program
 #   make demo         shows it at work against a local DNS-over-TLS resolver
-#   make CROSS=mips builds build/cross/mips/dnproxy, the program for another machine (cross.mk)
+#   make CROSS=mips   builds build/cross/mips/dnproxy, the program for another machine (cross.mk)
 #   make run          starts it on 127.0.0.1:5353 with the default upstream
 #   make test         all tests; also test-unit, test-san, test-faults, test-e2e, test-valgrind, test-repro
 #   make lint size fuzz sim bench cache-hits cache-model install clean
 #   make bench-syscalls bench-profile bench-tcp: system calls a query, where CPU goes, what TCP clients cost
+#
+# The places it runs at, each with its tests (which need root for namespaces):
+#   make image images sbom     the container image, one for several machines, its list of parts; test-container
+#   make helm-readme           the table of the chart's values; test-helm
+#   make ipk                   packages for OpenWrt; test-openwrt, test-openwrt-sdk
+#   make deb                   the Debian package; test-debian
+#   make cross cross-handshake programs for eight processors, what a handshake costs a router; cross-test
+#   make scaling cache-split   a cluster with a failing replica, what splitting the cache costs; test-scaling
 #
 # Local taste goes into config.mak (CC, CFLAGS, PREFIX, BEARSSL_DIR, ...) or on the command line.
 

@@ -94,7 +94,7 @@ ARCHS    ?= x86_64 aarch64 armv7 armv5 mips mipsel riscv64 i386
 CROSS_MAX = 200000
 FAR       = $(MAKE) --no-print-directory -s
 # As many at once as this make was told, or as there are processors.
-SIDE_BY_SIDE = $(FAR) -O $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+SIDE_BY_SIDE = $(FAR) -Orecurse $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # What they share is made first, by one.
 cross-sources: $(BEARSSL_DIR)/inc/bearssl.h $(SHARED)/anchors.c $(MUSL_DIR)/configure $(CMOCKA_DIR)/src/cmocka.c \

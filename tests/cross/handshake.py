@@ -107,7 +107,7 @@ def main():
         os.environ["DNPROXY"] = args.program
         os.environ["DNPROXY_WRAP"] = f"qemu-mips -cpu 24Kc -plugin {Path(args.plugin).resolve()},out={log}"
         sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "data")]
-        print("| chain | handshake | million instructions | of them products | ms at 580 MHz | longest step, ms |")
+        print("| chain | handshake | million instructions | of them multiplications | ms at 580 MHz | longest step, ms |")
         print("| --- | --- | ---: | ---: | ---: | ---: |")
         for chain, kind in CHAINS.items():
             for words, steps in zip(KINDS, measure(Path(directory), kind, log)):

@@ -11,11 +11,12 @@ deps:
 deps-build:
 	@tests/deps.sh build
 
-# First everything is built, then one part runs after the other: the end-to-end tests last, because
-# they are the longest and their summary says the most.
+# First everything is built, then one part runs after the other; faults and end-to-end tests, which wait more
+# than they work, together.
 test:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) test-programs
-	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-faults test-e2e
+	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro
+	@$(MAKE) --no-print-directory -s -O -j2 test-faults test-e2e
 
 # ---- Three builds beside the static one -----------------------------------------------------------
 # They use the system's C library, and no PIE because BearSSL was not built for one: build/test for unit tests and valgrind, build/san with gcc's address
@@ -132,11 +133,12 @@ BENCH_PRINT = /usr/bin/python3 -B tests/bench/report.py $(B)/bench.json
 $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(TEST_CC) -std=c11 $(WARN) -Werror -D_GNU_SOURCE -O2 -g -o $@ $< -lssl -lcrypto
-# Takes 20 minutes, with QUICK=1 three.  ONLY='dnproxy unbound limit' measures these.  PUBLISH=1: the chart and the table of
+# Takes 20 minutes, with QUICK=1 three.  ONLY='dnproxy unbound limit' measures these, SPEED=1
+# leaves recovery out.  PUBLISH=1: the chart and the table of
 # the README come from this run.
 bench: $(B)/dnproxy $(BENCH_TOOLS)
 	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH_FLAGS) $(ONLY:%=--only %)
-	@/usr/bin/python3 -B tests/bench/recovery.py $(BENCH_FLAGS) $(patsubst %,--only %,$(filter-out limit,$(ONLY)))
+	$(if $(SPEED),,@/usr/bin/python3 -B tests/bench/recovery.py $(BENCH_FLAGS) $(patsubst %,--only %,$(filter-out limit,$(ONLY))))
 	@$(MAKE) --no-print-directory -s bench-chart $(if $(PUBLISH),bench-publish)
 # Where the cost comes from, each on its own; BEFORE=path measures another dnproxy beside this one.
 MORE_FLAGS = --tools $(B)/bench $(if $(QUICK),--quick)

@@ -16,6 +16,6 @@ deb: $(B)/dnproxy
 	@DEB_MAINTAINER='$(DEB_MAINTAINER)' BUILT_USING='$(DEB_USING)' deploy/debian/build.sh $< $(DEB_VERSION) $(B)
 
 test-debian: $(B)/dnproxy
-	DNPROXY=$(abspath $<) $(PYTEST) -n 2 --dist loadfile tests/debian
+	DNPROXY=$(abspath $<) $(PYTEST) -n 2 --dist loadfile $(or $(filter tests/debian/%,$(TESTS)),tests/debian)
 
 .PHONY: deb test-debian

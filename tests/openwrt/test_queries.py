@@ -186,7 +186,8 @@ def test_servers_of_the_user_are_not_asked_but_for_their_names(home):
     home.start("dnsmasq")
     for name in NAMES:
         assert home.ask(name).answers
-    assert home.in_clear() == [] and set(home.over_tls()) == set(NAMES)
+    # What was asked before goes to two servers, and may be seen late.
+    assert {name for _, name in home.in_clear()} <= {"before.example."} and set(home.over_tls()) == set(NAMES)
     # Somebody wanted this one to go there.
     home.ask("disk.nas.example.")
     assert home.in_clear() == [(NAS, "disk.nas.example.")]

@@ -11,12 +11,11 @@ deps:
 deps-build:
 	@tests/deps.sh build
 
-# First everything is built, then one part runs after the other; faults and end-to-end tests, which wait more
-# than they work, together.
+# First everything is built, then one part runs after the other: the end-to-end tests last, because
+# they are the longest and their summary says the most.
 test:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) test-programs
-	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro
-	@$(MAKE) --no-print-directory -s -O -j2 test-faults test-e2e
+	@$(MAKE) --no-print-directory -s -j1 test-static test-unit test-san fuzz-replay test-repro test-faults test-e2e
 
 # ---- Three builds beside the static one -----------------------------------------------------------
 # They use the system's C library, and no PIE because BearSSL was not built for one: build/test for unit tests and valgrind, build/san with gcc's address

@@ -43,6 +43,8 @@ MUSL_LIB = $(if $(filter x86_64,$(CROSS)),,$(MUSL)/musl-gcc.specs)
 
 CC       = $(if $(MUSL_LIB),$(MUSL_CC),musl-gcc)
 AR       = $(TRIPLET)-gcc-ar
+# x86_64's is the native one: compiler and flags are the same.
+BEARSSL_LIB = $(if $(MUSL_LIB),$(B),$(SHARED))/bearssl/libbearssl.a
 STRIP    = $(TRIPLET)-strip
 export OBJDUMP = $(TRIPLET)-objdump
 MACHINE := $(TRIPLET)

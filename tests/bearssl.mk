@@ -1,6 +1,6 @@
 # How BearSSL and the trust anchors get into the program; what is taken stands in the Makefile.
 BEARSSL_DIR   ?= $(SHARED)/bearssl-src
-BEARSSL_LIB    = $(B)/bearssl/libbearssl.a
+BEARSSL_LIB   ?= $(B)/bearssl/libbearssl.a
 
 # No seeding of its own (getrandom() is ours), no clock (ours), no SSE2 (slower than plain C).
 BEARSSL_DEFS   = -DBR_RDRAND=0 -DBR_USE_URANDOM=0 -DBR_USE_UNIX_TIME=0 -DBR_USE_WIN32_RAND=0 \

@@ -34,17 +34,19 @@ ifdef CROSS
 # does in its own way, and files by name.  "undefined reference" to a function of the C library: its file is to be
 # named here, and build/cross to go.
 MUSL_WHOLE  = env errno exit fcntl internal malloc mman select setjmp signal string
-MUSL_FILES  = ctype/tolower linux/epoll linux/getrandom linux/signalfd locale/__lctrans locale/langinfo locale/c_locale \
-	      math/__fpclassifyl math/__signbitl math/frexp math/frexpl misc/ioctl misc/syscall multibyte/wcrtomb \
-	      multibyte/wctomb network/accept network/accept4 network/bind network/connect network/getsockname \
-	      network/getsockopt network/htonl network/htons network/if_nametoindex network/inet_pton network/listen \
-	      network/ntohs network/recv network/recvfrom network/send network/sendto network/setsockopt \
-	      network/shutdown network/socket process/waitpid stdio/__% stdio/fclose stdio/fflush stdio/fopen \
-	      stdio/fprintf stdio/fputs stdio/fread stdio/fseek stdio/ftell stdio/fwrite stdio/ofl stdio/ofl_add \
-	      stdio/printf stdio/snprintf stdio/stderr stdio/stdout stdio/vfprintf stdio/vsnprintf stdlib/qsort \
-	      stdlib/qsort_nr stdlib/strtol thread/__% thread/default_attr thread/pthread_sigmask time/__% time/clock_gettime time/clock_nanosleep \
-	      time/gmtime_r time/nanosleep time/strftime unistd/_exit unistd/close unistd/dup unistd/dup2 unistd/getpid \
-	      unistd/getppid unistd/lseek unistd/pipe unistd/pipe2 unistd/read unistd/usleep unistd/write
+MUSL_FILES  = ctype/tolower linux/epoll linux/getrandom linux/signalfd locale/__lctrans locale/langinfo \
+	      locale/c_locale math/__fpclassifyl math/__signbitl math/frexp math/frexpl misc/ioctl misc/syscall \
+	      multibyte/wcrtomb multibyte/wctomb network/accept network/accept4 network/bind network/connect \
+	      network/getsockname network/getsockopt network/htonl network/htons network/if_nametoindex \
+	      network/inet_pton network/listen network/ntohs network/recv network/recvfrom network/send \
+	      network/sendto network/setsockopt network/shutdown network/socket process/waitpid stdio/__% \
+	      stdio/fclose stdio/fflush stdio/fopen stdio/fprintf stdio/fputs stdio/fread stdio/fseek stdio/ftell \
+	      stdio/fwrite stdio/ofl stdio/ofl_add stdio/printf stdio/snprintf stdio/stderr stdio/stdout \
+	      stdio/vfprintf stdio/vsnprintf stdlib/qsort stdlib/qsort_nr stdlib/strtol thread/__% \
+	      thread/default_attr thread/pthread_sigmask time/__% time/clock_gettime time/clock_nanosleep \
+	      time/gmtime_r time/nanosleep time/strftime unistd/_exit unistd/close unistd/dup unistd/dup2 \
+	      unistd/getpid unistd/getppid unistd/lseek unistd/pipe unistd/pipe2 unistd/read unistd/usleep \
+	      unistd/write
 MUSL_OWN    = process string signal thread unistd ldso
 MUSL_MEMBERS = $$(filter-out obj/src/string/w%,$$(filter $(MUSL_WHOLE:%=obj/src/%/%) $(MUSL_FILES:%=obj/src/%.o) \
 	       $(MUSL_OWN:%=obj/src/%/$$(ARCH)/%),$$(LIBC_OBJS)))

@@ -4,13 +4,16 @@
 #ifndef DNPROXY_LOOP_H
 #define DNPROXY_LOOP_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "wants.h"
 
-/* Takes SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD and SIGNAL_AT_WORK: blocked, they are read from a descriptor
- * like everything else.  That also holds for process 1 of a container, for which they have no default action, and
+/* The signals that mean something here: SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD and SIGNAL_AT_WORK. */
+void loop_signals(sigset_t *set);
+
+/* Takes these: blocked, they are read from a descriptor like everything else.  That also holds for process 1 of a container, for which they have no default action, and
  * for processes that are made from this one: each reads its own.  SIGPIPE is blocked for good: a log that nobody
  * reads any more ends nothing.  Returns 0, or -1 with errno. */
 int loop_take_signals(void);

@@ -11,15 +11,22 @@
 
 static int signals = -1; /* a descriptor that the signals come from */
 
+void
+loop_signals(sigset_t *set)
+{
+	static const uint8_t number[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGNAL_AT_WORK};
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(number); i++)
+		sigaddset(set, number[i]);
+}
+
 int
 loop_take_signals(void)
 {
-	static const uint8_t number[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGNAL_AT_WORK};
 	sigset_t ours, blocked;
 
-	sigemptyset(&ours);
-	for (size_t i = 0; i < sizeof(number); i++)
-		sigaddset(&ours, number[i]);
+	loop_signals(&ours);
 	blocked = ours;
 	sigaddset(&blocked, SIGPIPE);
 	if (sigprocmask(SIG_BLOCK, &blocked, NULL) == -1)

@@ -13,6 +13,7 @@
 
 #include "bounds.h"
 #include "log.h"
+#include "loop.h"
 #include "now.h"
 #include "text.h"
 
@@ -182,7 +183,6 @@ supervisor_tell(void)
 bool
 supervisor_run(size_t count, int (*work)(size_t index), void (*ready)(void))
 {
-	static const uint8_t ours[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD, SIGNAL_AT_WORK};
 	sigset_t set;
 	size_t at_work = 0;
 	int number;
@@ -190,9 +190,7 @@ supervisor_run(size_t count, int (*work)(size_t index), void (*ready)(void))
 	keeper = getpid();
 	workers = count;
 	what = work;
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(ours); i++)
-		sigaddset(&set, ours[i]);
+	loop_signals(&set);
 	hear_of_children();
 	do {
 		uint64_t start_at = start_missing(), log_at = log_deadline();

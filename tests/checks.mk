@@ -51,7 +51,7 @@ $(T)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(T)/%.o) $(BEARSSL_LIB)
 $(S)/test_%.t: tests/unit/test_%.c $(PARTS:%=$(S)/%.o) $(BEARSSL_LIB)
 	$(TEST_CC) $(TEST_FLAGS) $(SAN) -Itests/unit -no-pie -o $@ $(filter %.c %.o %.a,$^) -lcmocka
 # The simulation brings its own network and chance (tests/unit/fake_net.h).
-SIM_LESS   = net entropy udp tcp loop start health
+SIM_LESS   = net entropy udp tcp loop start supervisor health
 $(T)/test_sim.t: tests/unit/test_sim.c $(filter-out $(SIM_LESS:%=$(T)/%.o),$(PARTS:%=$(T)/%.o)) $(BEARSSL_LIB)
 	$(TEST_CC) $(TEST_FLAGS) -Itests/unit -no-pie -o $@ $(filter %.c %.o %.a,$^) -lcmocka
 $(S)/test_sim.t: tests/unit/test_sim.c $(filter-out $(SIM_LESS:%=$(S)/%.o),$(PARTS:%=$(S)/%.o)) $(BEARSSL_LIB)

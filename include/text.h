@@ -22,6 +22,9 @@ bool text_has(const char *set, char c);
 /* How long the text is before the first character of stops, or as a whole. */
 size_t text_until(const char *text, const char *stops);
 
+/* What a hexadecimal digit stands for, large or small; -1 = c is none. */
+int text_hex(char c);
+
 /* What stands behind the last c, or the whole text. */
 const char *text_behind(const char *text, char c);
 

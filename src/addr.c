@@ -91,8 +91,8 @@ read_group(uint8_t *ip, const char *text)
 {
 	unsigned v = 0;
 
-	for (const char *end = text + 4; text < end && text_has("0123456789abcdefABCDEF", *text); text++)
-		v = v << 4 | (unsigned)(*text <= '9' ? *text - '0' : (*text | 0x20) - 'a' + 10);
+	for (const char *end = text + 4; text < end && text_hex(*text) != -1; text++)
+		v = v << 4 | (unsigned)text_hex(*text);
 	put16(ip, (uint16_t)v);
 	return text;
 }

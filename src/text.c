@@ -253,6 +253,15 @@ text_until(const char *text, const char *stops)
 	return n;
 }
 
+int
+text_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20; /* makes letters small */
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 const char *
 text_behind(const char *text, char c)
 {

@@ -298,12 +298,11 @@ read_code(struct reader *r, size_t digits)
 	char utf8[4];
 
 	for (r->at++; digits > 0; digits--, r->at++) {
-		/* The bit makes letters small and leaves digits as they are. */
-		char digit = (char)(peek(r, r->at) | 0x20);
+		int digit = text_hex(peek(r, r->at));
 
-		if (!text_has("0123456789abcdef", digit))
+		if (digit == -1)
 			return fail(r, begin, "this escape needs %u more hexadecimal digits", (unsigned)digits);
-		code = code << 4 | (uint32_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+		code = code << 4 | (uint32_t)digit;
 	}
 	if (!is_printable(code))
 		return fail(r, begin, "this escape stands for no printable character; remove it");

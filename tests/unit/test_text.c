@@ -96,6 +96,21 @@ characters_are_found_as_the_c_library_finds_them(void **state)
 }
 
 static void
+hexadecimal_digits_have_their_value(void **state)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+
+	(void)state;
+	for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+		const char *digit = memchr(digits, c, sizeof(digits) - 1);
+
+		assert_int_equal(text_hex((char)c), digit == NULL	  ? -1
+						    : digit < digits + 16 ? digit - digits
+									  : digit - digits - 6);
+	}
+}
+
+static void
 errors_have_words_or_their_number(void **state)
 {
 	(void)state;
@@ -116,6 +131,7 @@ main(void)
 		cmocka_unit_test(what_does_not_fit_is_cut_and_the_whole_length_returned),
 		cmocka_unit_test(a_width_below_zero_is_none),
 		cmocka_unit_test(characters_are_found_as_the_c_library_finds_them),
+		cmocka_unit_test(hexadecimal_digits_have_their_value),
 		cmocka_unit_test(errors_have_words_or_their_number),
 	};
 

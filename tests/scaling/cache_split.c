@@ -27,51 +27,6 @@ time_to_live(uint32_t name)
 	return usual[scatter(name) >> 30];
 }
 
-/* The name's answer: its question, and one record that makes it as long as it is. */
-static size_t
-make_answer(uint8_t *msg, uint32_t name)
-{
-	size_t len = answer_len(name), at = DNS_HEADER;
-
-	memset(msg, 0, len);
-	dns_set_flags(msg, DNS_QR | DNS_RD | DNS_RA);
-	put16(msg + 4, 1);
-	put16(msg + 6, 1);
-	msg[at++] = 8;
-	for (int i = 28; i >= 0; i -= 4)
-		msg[at++] = (uint8_t)('a' + (name >> i & 15));
-	at++;
-	put16(msg + at, 16);
-	put16(msg + at + 2, 1);
-	at += 4;
-	put16(msg + at, 0xc00c);
-	put16(msg + at + 2, 16);
-	put16(msg + at + 4, 1);
-	put32(msg + at + 6, time_to_live(name));
-	put16(msg + at + 10, (uint16_t)(len - at - 12));
-	return len;
-}
-
-static bool
-ask(struct cache *cache, uint32_t name, uint32_t now)
-{
-	static uint8_t msg[DNS_MESSAGE_MAX], out[DNS_MESSAGE_MAX];
-	struct cache_offer offer = {.msg = msg, .ede = -1};
-	struct dns_question q;
-	struct cache_key key;
-	struct cache_hit hit;
-
-	offer.len = make_answer(msg, name);
-	if (dns_read_question(msg, offer.len, &q) == -1)
-		abort();
-	cache_key(&key, msg, &q, 0);
-	if (cache_get(cache, &key, out, &hit, now) != 0)
-		return true;
-	if (!cache_put(cache, &key, &offer, now))
-		abort();
-	return false;
-}
-
 /* The share of hits, with so many replicas that have so many octets each. */
 static double
 run(unsigned replicas, size_t size)
@@ -89,7 +44,9 @@ run(unsigned replicas, size_t size)
 	seed = 7;
 	for (uint32_t i = 0; i < rate * SECONDS; i++) {
 		uint32_t now = 1 + i / rate;
-		bool hit = ask(&caches[chance() % replicas], known_name(names), now);
+		uint32_t name = known_name(names);
+		struct cache *cache = &caches[chance() % replicas];
+		bool hit = ask_cache(cache, name, time_to_live(name), now);
 
 		hits += now > SECONDS / 2 && hit;
 		counted += now > SECONDS / 2;

@@ -30,8 +30,8 @@ enum refusal {
 	REFUSAL_PIN_NEEDS_NAME
 };
 
-/* Each certificate is collected whole, read, judged, and passed on to the library. */
-/* What is used most comes first, for the sake of short code. */
+/* Each certificate is collected whole, read, judged, and passed on to the library.  What is used most comes
+ * first, for the sake of short code. */
 struct verify {
 	const br_x509_class *vtable; /* first, so that a pointer to it is one to this */
 	const struct tls_rules *rules;

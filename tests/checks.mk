@@ -166,7 +166,7 @@ cache-model: $(S)/test_cache.t
 # ---- Lint -----------------------------------------------------------------------------------------
 
 LINT_FLAGS  = -std=c11 $(WARN) $(CPPFLAGS) -isystem $(BEARSSL_DIR)/inc -Itests/unit $(MAIN_DEFS)
-LINT_SRC    = $(wildcard src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c tests/scaling/*.c)
+LINT_SRC    = $(wildcard src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c tests/cross/*.c tests/scaling/*.c)
 LINT_SCRIPT = $(wildcard tests/*.sh tests/*/*.sh deploy/*/*.sh .ci/run)
 
 LINT_PARTS  = lint-format lint-layers lint-house lint-shell lint-man lint-cppcheck lint-analyzer lint-tidy lint-musl
